@@ -1,0 +1,6 @@
+//! Laws of the core, by behaviour.
+
+mod codec;
+mod merkle;
+mod share;
+mod store;
