@@ -1,0 +1,53 @@
+//! The gated activation of Llama's feed-forward layer (`SwiGLU`, Shazeer 2020) and its gradient.
+
+use rayon::prelude::*;
+
+use crate::{exp::exp, isa::vectorised};
+
+/// Elements handed to a thread at a time.
+const CHUNK: usize = 1 << 14;
+
+/// Writes `silu(gate) * up` to `out`, element by element, where `silu(g) = g / (1 + e^-g)`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
+    assert!(out.len() == gate.len() && out.len() == up.len(), "vectors of one length");
+    out.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(
+        |((out, gate), up)| {
+            vectorised(|| {
+                for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+                    *out = gate / (1.0 + exp(-gate)) * up;
+                }
+            });
+        },
+    );
+}
+
+/// Writes the gradients with respect to `gate` and `up`, given that of the output.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f32], up: &[f32]) {
+    let len = dy.len();
+    assert!(
+        [dgate.len(), dup.len(), gate.len(), up.len()].iter().all(|&other| other == len),
+        "vectors of one length"
+    );
+    dgate
+        .par_chunks_mut(CHUNK)
+        .zip(dup.par_chunks_mut(CHUNK))
+        .zip(dy.par_chunks(CHUNK))
+        .zip(gate.par_chunks(CHUNK))
+        .zip(up.par_chunks(CHUNK))
+        .for_each(|((((dgate, dup), dy), gate), up)| {
+            vectorised(|| {
+                for index in 0..dy.len() {
+                    let (g, u, d) = (gate[index], up[index], dy[index]);
+                    let sigmoid = 1.0 / (1.0 + exp(-g));
+                    dup[index] = d * (g * sigmoid);
+                    dgate[index] = d * u * (sigmoid * g.mul_add(1.0 - sigmoid, 1.0));
+                }
+            });
+        });
+}

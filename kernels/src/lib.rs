@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod activation;
+mod attention;
+mod exp;
+mod gemm;
+mod isa;
+mod loss;
+mod norm;
+mod reduce;
+mod rope;
+
+pub use activation::{swiglu, swiglu_backward};
+pub use attention::{Causal, Heads, attend_one};
+pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
+pub use loss::{LabelLoss, cross_entropy};
+pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
+pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
+pub use rope::Rope;
