@@ -3,7 +3,7 @@
 //! Whatever runs here gives the same bits on all of them: IEEE additions, multiplications and
 //! fused multiply-adds are exact to the last bit, and nothing reorders them.
 
-/// A set of vector instructions. Made by [`Isa::best`] and [`Isa::available`] only, so one that
+/// A set of vector instructions. Made by `Isa::best` and `Isa::available` only, so one that
 /// exists is one this machine has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Isa {
