@@ -1,37 +1,38 @@
 //! Rotary position embedding (Su et al., 2021) in the layout of Hugging Face's Llama.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use crate::isa::vectorised;
 
-/// The rotation of each position: cosines and sines, `[positions, head_dim / 2]` each.
+/// Turns the heads of queries and keys by the position of their row.
 ///
 /// Element `i` of a head turns together with element `i + head_dim / 2`, by the angle
 /// `position * frequency[i]`. The angle is rounded to `f32` first, as the reference
-/// implementation does, its sine and cosine are exact to `f32`.
-#[derive(Clone, Debug)]
+/// implementation does; its sine and cosine are exact to `f32`. They are tabulated as far as
+/// positions are asked for, so a model that claims a million positions costs nothing by it.
+#[derive(Debug)]
 pub struct Rope {
-    half: usize,
+    frequencies: Vec<f32>,
+    table: RwLock<Arc<Table>>,
+}
+
+/// Cosines and sines, `[positions, head_dim / 2]` each.
+#[derive(Debug, Default)]
+struct Table {
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
 
 impl Rope {
-    /// Tabulates `positions` positions for the given inverse frequencies, one for each pair.
-    pub fn new(frequencies: &[f32], positions: usize) -> Self {
-        let angles = (0..positions)
-            .flat_map(|position| frequencies.iter().map(move |f| f64::from(position as f32 * f)));
-        let (cos, sin) = angles.map(|a| (libm::cos(a) as f32, libm::sin(a) as f32)).unzip();
-        Self { half: frequencies.len(), cos, sin }
-    }
-
-    /// Returns the number of positions tabulated.
-    pub fn positions(&self) -> usize {
-        self.cos.len() / self.half
+    /// Takes the inverse frequencies, one for each pair of elements of a head.
+    pub fn new(frequencies: Vec<f32>) -> Self {
+        Self { frequencies, table: RwLock::default() }
     }
 
     /// Turns each head of each row of `x` by its row's position. `x` is `[rows, heads * head_dim]`.
     ///
     /// # Panics
-    /// If the sizes do not match or a position is not tabulated.
+    /// If the sizes do not match.
     pub fn apply(&self, x: &mut [f32], positions: &[u32]) {
         self.rotate(x, positions, 1.0);
     }
@@ -45,20 +46,19 @@ impl Rope {
     }
 
     fn rotate(&self, x: &mut [f32], positions: &[u32], sign: f32) {
-        if positions.is_empty() {
-            return;
-        }
+        let Some(&last) = positions.iter().max() else { return };
         assert_eq!(x.len() % positions.len(), 0, "whole rows");
         let width = x.len() / positions.len();
-        assert_eq!(width % (2 * self.half), 0, "whole heads");
+        let half = self.frequencies.len();
+        assert_eq!(width % (2 * half), 0, "whole heads");
+        let table = self.table(last as usize + 1);
         for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
-            let place = position as usize * self.half;
-            let cos = &self.cos[place..place + self.half];
-            let sin = &self.sin[place..place + self.half];
+            let place = position as usize * half;
+            let (cos, sin) = (&table.cos[place..place + half], &table.sin[place..place + half]);
             vectorised(|| {
-                for head in row.chunks_exact_mut(2 * self.half) {
-                    let (first, second) = head.split_at_mut(self.half);
-                    for index in 0..self.half {
+                for head in row.chunks_exact_mut(2 * half) {
+                    let (first, second) = head.split_at_mut(half);
+                    for index in 0..half {
                         let (x, y) = (first[index], second[index]);
                         let sin = sign * sin[index];
                         first[index] = x * cos[index] - y * sin;
@@ -67,5 +67,21 @@ impl Rope {
                 }
             });
         }
+    }
+
+    /// Returns a table of at least `positions` positions.
+    fn table(&self, positions: usize) -> Arc<Table> {
+        let len = positions * self.frequencies.len();
+        let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner));
+        if table.cos.len() >= len {
+            return table;
+        }
+        let angles = (0..positions.next_power_of_two()).flat_map(|position| {
+            self.frequencies.iter().map(move |f| f64::from(position as f32 * f))
+        });
+        let (cos, sin) = angles.map(|a| (libm::cos(a) as f32, libm::sin(a) as f32)).unzip();
+        let larger = Arc::new(Table { cos, sin });
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&larger);
+        larger
     }
 }

@@ -81,7 +81,7 @@ fn the_number_of_threads_and_the_other_rows_change_nothing() {
 #[test]
 fn a_block_of_a_wider_matrix_leaves_the_rest_alone() {
     let (a, b) = (numbers(6, 1), numbers(15, 2));
-    let mut wide = vec![9.0; 2 * 8];
+    let mut wide = [9.0; 2 * 8];
     gemm_strided(Into::Set(&mut wide[1..]), Mat::new(&a, 2, 3), Mat::new(&b, 3, 5), 8);
     let expected = slow(vec![0.0; 10], Mat::new(&a, 2, 3), Mat::new(&b, 3, 5));
     assert_eq!([&wide[1..6], &wide[9..14]].concat(), expected);

@@ -84,7 +84,7 @@ fn rotary_embedding_equals_candles_and_turns_back() {
     let (rows, heads, dim) = (11, 3, 16);
     let frequencies: Vec<f32> =
         (0..dim / 2).map(|i| 10_000f32.powf(-(2.0 * i as f32) / dim as f32)).collect();
-    let rope = Rope::new(&frequencies, 64);
+    let rope = Rope::new(frequencies.clone());
     let positions: Vec<u32> = (0..rows as u32).map(|row| row + 20).collect();
     let x = numbers(rows * heads * dim, 6);
     let mut turned = x.clone();
