@@ -33,6 +33,11 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x.is_nan() { x } else { value }
 }
 
+/// Returns `base^exponent`, the same on every system: `libm`'s, in pure Rust.
+pub fn pow(base: f64, exponent: f64) -> f64 {
+    libm::pow(base, exponent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::exp;

@@ -12,6 +12,7 @@ mod rope;
 
 pub use activation::{swiglu, swiglu_backward};
 pub use attention::{Causal, Heads, attend_one};
+pub use exp::pow;
 pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};

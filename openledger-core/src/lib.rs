@@ -3,6 +3,7 @@
 mod amount;
 mod codec;
 mod error;
+pub mod file;
 mod id;
 mod key;
 pub mod merkle;

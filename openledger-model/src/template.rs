@@ -1,0 +1,102 @@
+//! How a row becomes tokens: the same for training, serving and attribution.
+
+use openledger_core::{Result, Row};
+use serde::{Deserialize, Serialize};
+
+use crate::Tokenizer;
+
+/// The words around a prompt.
+///
+/// What a model was trained with it must be asked with, so the template is part of the training
+/// record.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Template {
+    /// Before the prompt.
+    pub before: String,
+    /// Between the prompt and the completion.
+    pub between: String,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self { before: "Question: ".to_owned(), between: "\nAnswer: ".to_owned() }
+    }
+}
+
+impl Template {
+    /// Makes a template from the words before and after a prompt.
+    pub fn new(before: impl Into<String>, between: impl Into<String>) -> Self {
+        Self { before: before.into(), between: between.into() }
+    }
+
+    /// Returns the tokens a model reads before it answers `prompt`; an empty prompt is no more
+    /// than the beginning of a text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn prompt(&self, tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
+        if prompt.is_empty() {
+            return tokenizer.encode("", true);
+        }
+        tokenizer.encode(&[&self.before, prompt, &self.between].concat(), true)
+    }
+
+    /// Returns the tokens of a row: prompt, completion, end of text.
+    ///
+    /// At most `limit` tokens; what is over is cut from the end.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn row(
+        &self,
+        tokenizer: &Tokenizer,
+        row: &Row,
+        eos: Option<u32>,
+        limit: usize,
+    ) -> Result<Tokens> {
+        let mut tokens = self.prompt(tokenizer, row.prompt())?;
+        let prompt = tokens.len();
+        tokens.extend(tokenizer.encode(row.completion(), false)?);
+        tokens.extend(eos);
+        tokens.truncate(limit);
+        Ok(Tokens { prompt: prompt.min(tokens.len()), tokens })
+    }
+}
+
+/// A sequence of tokens of which the first are given and the rest is to be said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// All tokens.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt.
+    pub prompt: usize,
+}
+
+impl Tokens {
+    /// Joins a prompt and what followed it.
+    pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
+        Self { tokens: [prompt, completion].concat(), prompt: prompt.len() }
+    }
+
+    /// Returns, for each token, the next one if the model has to say it.
+    pub fn labels(&self) -> Vec<Option<u32>> {
+        let next = self.tokens.iter().copied().map(Some).skip(1).chain([None]);
+        next.enumerate().map(|(index, token)| token.filter(|_| index + 1 >= self.prompt)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_the_next_tokens_of_the_completion() {
+        let tokens = Tokens::new(&[1, 2, 3], &[4, 5]);
+        assert_eq!(tokens.labels(), [None, None, Some(4), Some(5), None]);
+        assert_eq!(Tokens::new(&[1], &[2]).labels(), [Some(2), None]);
+        assert_eq!(Tokens::new(&[], &[2, 3]).labels(), [Some(3), None]);
+        assert_eq!(Tokens::new(&[1, 2], &[]).labels(), [None, None]);
+    }
+}

@@ -1,0 +1,159 @@
+//! Text to tokens and back.
+
+use openledger_core::{Error, Result};
+use tokenizers::{
+    AddedToken, TokenizerBuilder,
+    models::bpe::{BPE, BpeTrainerBuilder},
+    pre_tokenizers::byte_level::ByteLevel,
+    processors::template::TemplateProcessing,
+};
+
+/// What begins and ends a text for tokenizers learned here.
+const BOS: &str = "<s>";
+const EOS: &str = "</s>";
+
+/// A tokenizer in Hugging Face's `tokenizer.json` format.
+#[derive(Clone, Debug)]
+pub struct Tokenizer(tokenizers::Tokenizer);
+
+impl Tokenizer {
+    /// Reads the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt) if they are not one.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        tokenizers::Tokenizer::from_bytes(json)
+            .map(Self)
+            .map_err(|e| Error::corrupt("not a tokenizer").with_source(e))
+    }
+
+    /// Learns a byte-level BPE of at most `vocabulary` tokens from `texts`: 256 bytes, `<s>`, which
+    /// begins a text, `</s>`, which ends one, and the most frequent pairs.
+    ///
+    /// Any text can be spelled with it. The same texts give the same tokenizer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if `vocabulary` is below 258.
+    pub fn train(texts: &[String], vocabulary: usize) -> Result<Self> {
+        let special = [BOS, EOS].map(|token| AddedToken::from(token, true)).to_vec();
+        if vocabulary < 256 + special.len() {
+            return Err(Error::invalid(format!(
+                "a vocabulary of {vocabulary}, bytes alone take 258"
+            )));
+        }
+        let failed =
+            |e: tokenizers::Error| Error::invalid("cannot learn a tokenizer").with_source(e);
+        let bytes = ByteLevel::new(false, true, true);
+        let mut tokenizer = TokenizerBuilder::default()
+            .with_model(BPE::default())
+            .with_normalizer(None::<tokenizers::NormalizerWrapper>)
+            .with_pre_tokenizer(Some(bytes))
+            .with_decoder(Some(bytes))
+            .with_post_processor(None::<TemplateProcessing>)
+            .build()
+            .map_err(failed)?;
+        let mut trainer = BpeTrainerBuilder::new()
+            .vocab_size(vocabulary)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(special)
+            .show_progress(false)
+            .build();
+        tokenizer.train(&mut trainer, texts.iter()).map_err(failed)?;
+        let begin = tokenizer.token_to_id(BOS).unwrap_or_default();
+        let template = TemplateProcessing::builder()
+            .try_single(format!("{BOS} $A"))
+            .map_err(|e| Error::invalid("cannot learn a tokenizer").with_source(e))?
+            .special_tokens(vec![(BOS, begin)])
+            .build()
+            .map_err(|e| Error::invalid("cannot learn a tokenizer").with_source(e.to_string()))?;
+        tokenizer.with_post_processor(Some(template));
+        let json = tokenizer.to_string(false).map_err(failed)?;
+        Self::parse(json.as_bytes())
+    }
+
+    /// Writes the `tokenizer.json` that [`parse`](Self::parse) reads.
+    ///
+    /// # Panics
+    /// Never: a tokenizer is always JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        self.0.to_string(false).expect("a tokenizer is always JSON").into_bytes()
+    }
+
+    /// Returns the token spelled `text`, such as `</s>`.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.0.token_to_id(text)
+    }
+
+    /// Splits `text` into tokens, with the tokens that begin a text (such as `<s>`) if `begins`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the vocabulary cannot spell it.
+    pub fn encode(&self, text: &str, begins: bool) -> Result<Vec<u32>> {
+        let encoding = self
+            .0
+            .encode_fast(text, begins)
+            .map_err(|e| Error::invalid("the tokenizer cannot spell the text").with_source(e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Joins tokens to text, leaving out special ones. Bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the decoder cannot join them.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String> {
+        let decoded = self.0.decode(tokens, true);
+        decoded.map_err(|e| Error::invalid("the tokenizer cannot join the tokens").with_source(e))
+    }
+
+    /// Returns one more than the largest token.
+    pub fn vocabulary(&self) -> usize {
+        self.0.get_vocab(true).into_values().max().map_or(0, |largest| largest as usize + 1)
+    }
+
+    /// Starts turning tokens into text one by one.
+    pub const fn stream(&self) -> TextStream {
+        TextStream { tokens: Vec::new(), shown: 0, window: 0 }
+    }
+}
+
+/// Turns tokens into text as they come, never half a character.
+///
+/// A token can be a part of a character, and its text can depend on the token before it. So a few
+/// recent tokens are decoded together each time, and what they add is held back while it ends in
+/// an unfinished character.
+#[derive(Clone, Debug)]
+pub struct TextStream {
+    tokens: Vec<u32>,
+    /// Tokens whose text has been returned.
+    shown: usize,
+    /// Where decoding starts: far enough back that the text of new tokens no longer changes.
+    window: usize,
+}
+
+impl TextStream {
+    /// Takes the next token; returns the text that is certain now, which may be empty.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<String> {
+        self.tokens.push(token);
+        let before = tokenizer.decode(&self.tokens[self.window..self.shown])?;
+        let now = tokenizer.decode(&self.tokens[self.window..])?;
+        if now.len() <= before.len() || now.ends_with(char::REPLACEMENT_CHARACTER) {
+            return Ok(String::new());
+        }
+        self.window = self.shown;
+        self.shown = self.tokens.len();
+        Ok(now.get(before.len()..).unwrap_or_default().to_owned())
+    }
+
+    /// Returns the text held back, with U+FFFD for a character that was never finished.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn finish(self, tokenizer: &Tokenizer) -> Result<String> {
+        let before = tokenizer.decode(&self.tokens[self.window..self.shown])?;
+        let now = tokenizer.decode(&self.tokens[self.window..])?;
+        Ok(now.get(before.len()..).unwrap_or_default().to_owned())
+    }
+}

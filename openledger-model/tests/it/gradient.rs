@@ -1,0 +1,199 @@
+//! The tape's gradients, computed two other ways: candle's autograd and finite differences.
+
+use candle_core::Device;
+use openledger_model::{
+    Batch, Gradients, Lora, LoraConfig, Network, Tape, Tokens, Trainable,
+    reference::{self, Reference},
+    testing,
+};
+
+use crate::{distance, shared};
+
+struct Case {
+    network: Network,
+    lora: Lora,
+    rows: Vec<Tokens>,
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let model = testing::tiny(seed).unwrap();
+        let lora = testing::lora(&model, &LoraConfig::default().with_rank(3, 6.0), seed).unwrap();
+        let texts = [
+            ("Why?", "Because it is so."),
+            ("", "A passage."),
+            ("How?", "Like this, and so on, for long."),
+        ];
+        let template = openledger_model::Template::default();
+        let rows = texts.map(|(prompt, completion)| {
+            let prompt = template.prompt(model.tokenizer(), prompt).unwrap();
+            Tokens::new(&prompt, &model.tokenizer().encode(completion, false).unwrap())
+        });
+        Self { network: model.network().clone(), lora, rows: rows.to_vec() }
+    }
+
+    fn batch(&self) -> (Batch, Vec<Option<u32>>) {
+        let batch = Batch::new(self.rows.iter().map(|row| &row.tokens[..]));
+        (batch, self.rows.iter().flat_map(Tokens::labels).collect())
+    }
+
+    /// Loss (a sum) and its gradient.
+    fn loss(&self, trainable: Trainable) -> (f64, Gradients) {
+        let (batch, labels) = self.batch();
+        let mut gradients = match trainable {
+            Trainable::Base => Gradients::of_base(self.network.weights()),
+            _ => Gradients::of_lora(&self.lora),
+        };
+        let mut tape = Tape::new(&self.network, Some(&self.lora), trainable, &batch);
+        let hidden = tape.run().unwrap();
+        let loss = tape.loss(&hidden, &labels, 1.0);
+        if trainable != Trainable::Nothing {
+            tape.backward(&mut gradients);
+        }
+        (loss.sum, gradients)
+    }
+}
+
+#[test]
+fn loss_logits_and_adapter_gradients_equal_candles() {
+    for seed in 0..3 {
+        let case = Case::new(seed);
+        let (loss, gradients) = case.loss(Trainable::Lora);
+        let (batch, labels) = case.batch();
+        let adapter = reference::Adapter::new(&case.lora, &case.network, &Device::Cpu).unwrap();
+        let mut ops = Reference::new(&case.network, &adapter, &batch, Device::Cpu);
+        let hidden = ops.run().unwrap();
+        let theirs = ops.loss(&hidden, &labels).unwrap();
+        let theirs_loss: f32 = theirs.to_scalar().unwrap();
+        assert!((loss - f64::from(theirs_loss)).abs() < 1e-4 * loss, "{loss} and {theirs_loss}");
+
+        let store = theirs.backward().unwrap();
+        for (ours, var) in gradients.matrices().zip(adapter.vars()) {
+            let theirs = store.get(&var).expect("candle has a gradient for every matrix");
+            let theirs: Vec<f32> = theirs.flatten_all().unwrap().to_vec1().unwrap();
+            let largest = distance(&theirs, &vec![0.0; theirs.len()]);
+            assert!(largest > 0.0, "no gradient is zero");
+            assert!(distance(ours, &theirs) < 1e-4 * largest);
+        }
+
+        let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
+        let ours = tape.run().unwrap();
+        let ours = tape.logits(&ours);
+        let theirs = ops.logits(&hidden).unwrap();
+        assert!(distance(&ours, &theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap()) < 5e-5);
+    }
+}
+
+#[test]
+fn base_gradients_are_the_slope_of_the_loss() {
+    let mut case = Case::new(5);
+    let (_, gradients) = case.loss(Trainable::Base);
+    let params: Vec<_> = case.network.weights().params().collect();
+    for (param, gradient) in params.into_iter().zip(gradients.matrices()) {
+        // The element with the steepest slope; the rest of the matrix came from the same product.
+        let steepest = (0..gradient.len())
+            .max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()))
+            .unwrap();
+        let before = case.network.weights().data(param)[steepest];
+        let step = 2e-3 * before.abs().max(0.1);
+        let mut at = |value: f32| {
+            case.network.data_mut(param)[steepest] = value;
+            case.loss(Trainable::Nothing).0
+        };
+        let slope =
+            (at(before + step) - at(before - step)) / f64::from((before + step) - (before - step));
+        at(before);
+        let ours = f64::from(gradient[steepest]);
+        let name = case.network.weights().name(param);
+        assert!((slope - ours).abs() < 2e-2 * ours.abs().max(0.05), "{name}: {ours} and {slope}");
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_in_a_batch() {
+    let case = Case::new(8);
+    let logits = |rows: &[Tokens]| {
+        let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
+        let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
+        let hidden = tape.run().unwrap();
+        tape.logits(&hidden)
+    };
+    let together = logits(&case.rows);
+    let alone: Vec<f32> =
+        case.rows.iter().flat_map(|row| logits(std::slice::from_ref(row))).collect();
+    assert_eq!(together, alone);
+}
+
+#[test]
+fn frozen_weights_get_no_gradient_and_every_adapter_matrix_gets_one() {
+    let case = Case::new(6);
+    let (_, gradients) = case.loss(Trainable::Lora);
+    assert_eq!(gradients.matrices().len(), 2 * 7 * 2, "two layers of seven pairs, nothing else");
+    assert!(gradients.matrices().all(|matrix| matrix.iter().any(|&g| g != 0.0)));
+}
+
+#[test]
+fn sequences_of_a_batch_do_not_see_each_other() {
+    let mut case = Case::new(7);
+    let (together, all) = case.loss(Trainable::Lora);
+    let rows = std::mem::take(&mut case.rows);
+    let mut alone = 0.0;
+    let mut sum = Gradients::of_lora(&case.lora);
+    for row in rows {
+        case.rows = vec![row];
+        let (loss, gradients) = case.loss(Trainable::Lora);
+        alone += loss;
+        sum.add_scaled(1.0, &gradients);
+    }
+    assert!((alone - together).abs() < 1e-12 * together, "{alone} and {together}");
+    for (ours, theirs) in sum.matrices().zip(all.matrices()) {
+        assert!(distance(ours, theirs) < 1e-5 * distance(theirs, &vec![0.0; theirs.len()]));
+    }
+}
+
+/// First-step gradients and base losses of a model made with transformers and peft.
+#[test]
+fn gradients_equal_pefts_on_llama_mini() {
+    let Some(folder) = shared("cases/train/llama-mini") else { return };
+    use openledger_model::Weights;
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let weights = Weights::from_safetensors(&read("model.safetensors")).unwrap();
+    let ids =
+        candle_core::safetensors::load_buffer(&read("ids.safetensors"), &Device::Cpu).unwrap();
+    let ids: Vec<Vec<Vec<i64>>> = ids["batches"].to_vec3().unwrap();
+    let rows: Vec<Tokens> = ids[0]
+        .iter()
+        .map(|row| Tokens::new(&[], &row.iter().map(|&id| id as u32).collect::<Vec<_>>()))
+        .collect();
+    let labels: Vec<Option<u32>> = rows.iter().flat_map(Tokens::labels).collect();
+    let count = labels.iter().flatten().count() as f32;
+    let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
+    for config in ["config.json", "config.hf4.json"] {
+        let network = Network::new(&read(config), weights.clone()).unwrap();
+        for case in ["b0", "bnz"] {
+            let lora = Lora::from_safetensors(
+                &network,
+                &LoraConfig::default().with_rank(8, 16.0),
+                &read(&format!("adapter_init_{case}.safetensors")),
+            )
+            .unwrap();
+            let mut tape = Tape::new(&network, Some(&lora), Trainable::Lora, &batch);
+            let hidden = tape.run().unwrap();
+            tape.loss(&hidden, &labels, 1.0 / count);
+            let mut gradients = Gradients::of_lora(&lora);
+            tape.backward(&mut gradients);
+            let expected = Lora::from_safetensors(
+                &network,
+                &LoraConfig::default().with_rank(8, 16.0),
+                &read(&format!("grads_step1_{case}.safetensors")),
+            )
+            .unwrap();
+            let expected = expected.pairs().flat_map(|(_, pair)| [&pair.a, &pair.b]);
+            for (ours, theirs) in gradients.matrices().zip(expected) {
+                let largest = distance(theirs, &vec![0.0; theirs.len()]);
+                let apart = distance(ours, theirs);
+                assert!(apart <= 1e-4 * largest, "{case}: {apart} of {largest}");
+            }
+        }
+    }
+}

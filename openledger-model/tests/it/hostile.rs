@@ -1,0 +1,126 @@
+//! Files that are cut, changed or lie: an error, never a panic.
+
+use openledger_core::ErrorKind;
+use openledger_model::{
+    LlamaConfig, LoraConfig, Model, ModelFiles, NamedTensor, Tokenizer, Weights, testing,
+};
+use proptest::prelude::*;
+
+fn files() -> ModelFiles {
+    let network = testing::tiny(1).unwrap().network().clone();
+    let tokenizer = Tokenizer::train(&[], 258).unwrap();
+    let mut config = LlamaConfig::small(258, 32, 2, 4, 1).unwrap();
+    config.key_value_heads = 2;
+    ModelFiles::new(config.to_json(), tokenizer.to_json(), network.weights().to_safetensors())
+}
+
+#[test]
+fn a_model_cut_short_is_refused_with_the_file_named() {
+    let folder = tempfile::tempdir().unwrap();
+    files().write(folder.path()).unwrap();
+    assert!(Model::open(folder.path()).is_ok());
+    let path = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    for len in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let error = Model::open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{len} bytes");
+        assert!(error.report().contains("model.safetensors"), "{}", error.report());
+        assert_eq!(error.report().lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        files().write(folder.path()).unwrap();
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        let error = Model::open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.report().contains(name), "{}", error.report());
+    }
+}
+
+#[test]
+fn an_index_that_leaves_its_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    files().write(folder.path()).unwrap();
+    for name in ["../model.safetensors", "/etc/passwd", "a/b", ".."] {
+        let index = format!(r#"{{"weight_map":{{"x":"{name}"}}}}"#);
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+        let error = Model::open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+    }
+}
+
+#[test]
+fn shards_are_read_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = files();
+    whole.write(folder.path()).unwrap();
+    let single = Model::open(folder.path()).unwrap();
+    let weights = Weights::from_safetensors(&whole.weights["model.safetensors"]).unwrap();
+    let mut map = serde_json::Map::new();
+    for (half, name) in ["one.safetensors", "two.safetensors"].into_iter().enumerate() {
+        let part: Vec<_> =
+            weights.params().filter(|p| weights.name(*p).len() % 2 == half).collect();
+        let tensors = part.iter().map(|&p| {
+            map.insert(weights.name(p).to_owned(), name.into());
+            NamedTensor {
+                name: weights.name(p).to_owned(),
+                shape: weights.shape(p).to_vec(),
+                data: weights.data(p).to_vec(),
+            }
+        });
+        let bytes = Weights::from_tensors(tensors).unwrap().to_safetensors();
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let index = serde_json::json!({ "weight_map": map });
+    std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let sharded = Model::open(folder.path()).unwrap();
+    for param in weights.params() {
+        let (a, b) = (single.network().weights(), sharded.network().weights());
+        let found = b.find(weights.name(param), weights.shape(param)).unwrap();
+        let other = a.find(weights.name(param), weights.shape(param)).unwrap();
+        assert_eq!(a.data(other), b.data(found));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn changed_bytes_never_panic(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let weights = Weights::from_tensors([NamedTensor {
+            name: "a".to_owned(),
+            shape: vec![2, 3],
+            data: vec![1.0; 6],
+        }])
+        .unwrap();
+        let mut bytes = weights.to_safetensors();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = Weights::from_safetensors(&bytes);
+    }
+
+    #[test]
+    fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), json in "\\PC{0,80}") {
+        let _ = Weights::from_safetensors(&bytes);
+        let _ = LlamaConfig::parse(json.as_bytes());
+        let _ = LoraConfig::parse(json.as_bytes());
+        let _ = Tokenizer::parse(json.as_bytes());
+    }
+}
+
+#[test]
+fn a_header_that_claims_more_than_the_file_has_is_refused() {
+    let mut bytes = u64::MAX.to_le_bytes().to_vec();
+    bytes.extend(b"{}");
+    assert_eq!(Weights::from_safetensors(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+    let header = br#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header);
+    bytes.extend([0; 8]);
+    assert_eq!(Weights::from_safetensors(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+}
