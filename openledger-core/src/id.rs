@@ -2,9 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_sol_types::SolValue;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+
+use crate::message::Domain;
 
 /// The text is not `0x` and 64 hexadecimal digits.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +99,16 @@ ids! {
     ReceiptId
     /// BLAKE3 of some bytes: the name of a stored blob or of a model's file.
     ContentHash
+}
+
+impl DatanetId {
+    /// Returns the id that `registry` gives to the Datanet called `name` of `owner`.
+    ///
+    /// It is `keccak256(abi.encode(chainId, registry, owner, name))`, so nobody else can take it.
+    pub fn derive(registry: &Domain, owner: Address, name: &str) -> Self {
+        let chain_id = U256::from(registry.chain_id);
+        Self(keccak256((chain_id, registry.contract, owner, name).abi_encode_params()))
+    }
 }
 
 impl ContentHash {

@@ -17,7 +17,6 @@ async fn memory_keeps_the_contract() {
     conformance::check(&Store::open(Arc::new(InMemory::new())).await.unwrap()).await;
 }
 
-#[cfg(feature = "fs")]
 #[tokio::test]
 async fn a_folder_keeps_the_contract_and_what_was_put_in_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +27,6 @@ async fn a_folder_keeps_the_contract_and_what_was_put_in_it() {
     assert_eq!(Store::local(folder.path()).await.unwrap().get(hash).await.unwrap(), "kept");
 }
 
-#[cfg(feature = "fs")]
 #[tokio::test]
 async fn a_file_in_the_place_of_the_folder_is_one_clear_error() {
     let file = tempfile::NamedTempFile::new().unwrap();

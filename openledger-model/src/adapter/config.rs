@@ -1,14 +1,14 @@
 //! `adapter_config.json`.
 
 use openledger_core::{Error, ErrorKind, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The largest rank accepted.
 const MAX_RANK: usize = 4096;
 
 /// What a LoRA adapter is made of, as `adapter_config.json` says it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LoraConfig {
     /// The rank of the matrices.

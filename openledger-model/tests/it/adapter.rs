@@ -46,7 +46,7 @@ fn names_and_shapes_are_pefts() {
 fn equal_matrices_have_equal_names_and_different_ones_different() {
     let (model, config, lora) = made();
     let id = lora.to_files(model.network(), &config).id();
-    assert_eq!(lora.clone().to_files(model.network(), &config).id(), id);
+    assert_eq!(lora.to_files(model.network(), &config).id(), id);
     let other = testing::lora(&model, &config, 3).unwrap();
     assert_ne!(other.to_files(model.network(), &config).id(), id);
     assert_ne!(lora.to_files(model.network(), &config.with_rank(3, 7.0)).id(), id);

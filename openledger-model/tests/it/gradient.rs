@@ -160,11 +160,9 @@ fn gradients_equal_pefts_on_llama_mini() {
     let weights = Weights::from_safetensors(&read("model.safetensors")).unwrap();
     let ids =
         candle_core::safetensors::load_buffer(&read("ids.safetensors"), &Device::Cpu).unwrap();
-    let ids: Vec<Vec<Vec<i64>>> = ids["batches"].to_vec3().unwrap();
-    let rows: Vec<Tokens> = ids[0]
-        .iter()
-        .map(|row| Tokens::new(&[], &row.iter().map(|&id| id as u32).collect::<Vec<_>>()))
-        .collect();
+    let ids = ids["batches"].to_dtype(candle_core::DType::U32).unwrap();
+    let ids: Vec<Vec<Vec<u32>>> = ids.to_vec3().unwrap();
+    let rows: Vec<Tokens> = ids[0].iter().map(|row| Tokens::new(&[], row)).collect();
     let labels: Vec<Option<u32>> = rows.iter().flat_map(Tokens::labels).collect();
     let count = labels.iter().flatten().count() as f32;
     let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));

@@ -1,5 +1,9 @@
 //! Models, adapters and gradients, by behaviour.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic and print"
+)]
 
 mod adapter;
 mod golden;

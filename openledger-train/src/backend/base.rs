@@ -1,0 +1,69 @@
+//! Training every weight of a small base model.
+
+use openledger_core::Result;
+use openledger_model::{Batch, Gradients, Network, Param, Tape, Tokens, Trainable};
+
+use super::{Run, Step, clip_factor, count_labels};
+use crate::{AdamW, optimiser::Moments};
+
+/// A run that trains a whole network, for base models small enough to hold gradients and means
+/// of every weight in memory. Norms and biases do not decay.
+#[derive(Debug)]
+pub struct BaseRun {
+    network: Network,
+    optimiser: AdamW,
+    moments: Moments,
+}
+
+impl BaseRun {
+    /// Starts from the network as it is, see [`Llama::init`](openledger_model::Llama::init).
+    pub fn new(network: Network, optimiser: AdamW) -> Self {
+        Self { network, optimiser, moments: Moments::default() }
+    }
+
+    /// Returns the network as trained so far.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+}
+
+impl Run for BaseRun {
+    fn step(&mut self, rows: &[&Tokens], rate: f64, clip: Option<f64>) -> Result<Step> {
+        let labels = count_labels(rows)?;
+        rows.iter().try_for_each(|row| self.network.check_tokens(&row.tokens))?;
+        let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
+        let wanted: Vec<Option<u32>> = rows.iter().flat_map(|row| row.labels()).collect();
+        let mut tape = Tape::new(&self.network, None, Trainable::Base, &batch);
+        let hidden = tape.run()?;
+        let loss = tape.loss(&hidden, &wanted, 1.0 / labels as f32);
+        let mut gradients = Gradients::of_base(self.network.weights());
+        tape.backward(&mut gradients);
+        let step = Step::new(loss.sum / labels as f64, labels, gradients.norm()).check()?;
+        let factor = clip_factor(step.gradient_norm, clip);
+        let params: Vec<Param> = self.network.weights().params().collect();
+        // One tensor at a time: the network lends them only one by one.
+        let mut updated: Vec<(Vec<f32>, bool)> = params
+            .iter()
+            .map(|&param| {
+                let weights = self.network.weights();
+                (weights.data(param).to_vec(), weights.shape(param).len() > 1)
+            })
+            .collect();
+        for matrix in gradients.matrices_mut().filter(|_| factor < 1.0) {
+            matrix.iter_mut().for_each(|g| *g *= factor);
+        }
+        let tensors = updated
+            .iter_mut()
+            .zip(gradients.matrices())
+            .map(|((p, decays), g)| (&mut p[..], g, *decays));
+        self.moments.step(&self.optimiser, rate, tensors);
+        for (param, (data, _)) in params.into_iter().zip(updated) {
+            self.network.data_mut(param).copy_from_slice(&data);
+        }
+        Ok(step)
+    }
+
+    fn snapshot(&self) -> Result<Vec<u8>> {
+        Ok(self.network.weights().to_safetensors())
+    }
+}

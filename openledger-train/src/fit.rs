@@ -1,0 +1,81 @@
+//! The training loop.
+
+use std::ops::ControlFlow;
+
+use openledger_core::{Error, Result};
+use openledger_model::Tokens;
+
+use crate::{Plan, Run, Step};
+
+/// One step of a run, as it happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// The step, from 1.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// The step size used.
+    pub rate: f64,
+    /// What the step did.
+    pub done: Step,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Fitted {
+    /// The loss of each step.
+    pub losses: Vec<f64>,
+    /// Whether the run was stopped before its end.
+    pub stopped: bool,
+}
+
+impl Fitted {
+    /// Returns the mean loss of the first and of the last pass over the rows: the losses of single
+    /// steps differ by which rows they hold.
+    ///
+    /// With one pass only it is the first and last tenth of the steps.
+    pub fn first_and_last(&self, plan: &Plan, rows: usize) -> (f64, f64) {
+        let pass = plan.with_epochs(1).steps(rows);
+        let span = if plan.epochs > 1 { pass } else { pass.div_ceil(10) }.min(self.losses.len());
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        (mean(&self.losses[..span]), mean(&self.losses[self.losses.len() - span..]))
+    }
+}
+
+/// Trains `run` on `rows` by `plan`, telling `watch` of each step.
+///
+/// `watch` may stop the run after any step; what was learned until then is in
+/// [`Run::snapshot`].
+///
+/// # Errors
+/// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without rows or with a batch of
+/// none; an error of [`Run::step`], naming the step and its rows.
+pub fn fit(
+    run: &mut dyn Run,
+    rows: &[Tokens],
+    plan: &Plan,
+    mut watch: impl FnMut(&Event) -> ControlFlow<()>,
+) -> Result<Fitted> {
+    if rows.is_empty() || plan.batch == 0 {
+        let count = rows.len();
+        return Err(Error::invalid(format!("{count} rows in batches of {}", plan.batch)));
+    }
+    let steps = plan.steps(rows.len());
+    let mut losses = Vec::with_capacity(steps);
+    for (index, batch) in plan.batches(rows.len()).enumerate() {
+        let rate = plan.rate(index, steps);
+        let chosen: Vec<&Tokens> = batch.iter().map(|&row| &rows[row]).collect();
+        let done = run.step(&chosen, rate, plan.clip).map_err(|e| {
+            let message = format!("training stopped at step {} on rows {batch:?}", index + 1);
+            Error::new(e.kind(), message).with_source(e)
+        })?;
+        losses.push(done.loss);
+        let event = Event { step: index + 1, steps, rate, done };
+        if watch(&event).is_break() {
+            return Ok(Fitted { losses, stopped: index + 1 < steps });
+        }
+    }
+    Ok(Fitted { losses, stopped: false })
+}

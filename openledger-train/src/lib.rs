@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+pub mod backend;
+mod fit;
+mod optimiser;
+mod plan;
+mod record;
+
+pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
+pub use fit::{Event, Fitted, fit};
+pub use optimiser::AdamW;
+pub use plan::{Plan, Schedule};
+pub use record::TrainingRecord;

@@ -1,0 +1,160 @@
+//! How long, how fast and in which order.
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use serde::{Deserialize, Serialize};
+
+/// The course of a training run. It goes into the training record as it is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Passes over all rows.
+    pub epochs: usize,
+    /// Rows in a step.
+    pub batch: usize,
+    /// The largest step size.
+    pub rate: f64,
+    /// Steps over which the step size rises from nothing.
+    pub warmup: usize,
+    /// What the step size does after that.
+    pub schedule: Schedule,
+    /// The largest norm of a step's gradient; larger ones are scaled down to it.
+    pub clip: Option<f64>,
+    /// Decides the order of rows.
+    pub seed: u64,
+}
+
+/// What the step size does after the warm-up.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls evenly to nothing.
+    Linear,
+    /// Falls to nothing along half a cosine.
+    Cosine,
+}
+
+impl Default for Plan {
+    /// Two passes in steps of eight rows at 1e-3, warmed up over ten steps, then constant.
+    fn default() -> Self {
+        Self {
+            epochs: 2,
+            batch: 8,
+            rate: 1e-3,
+            warmup: 10,
+            schedule: Schedule::Constant,
+            clip: Some(1.0),
+            seed: 0,
+        }
+    }
+}
+
+impl Plan {
+    /// Returns this with another number of passes.
+    #[must_use]
+    pub const fn with_epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Returns this with another number of rows in a step.
+    #[must_use]
+    pub const fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Returns this with another step size, warm-up and schedule.
+    #[must_use]
+    pub const fn with_rate(mut self, rate: f64, warmup: usize, schedule: Schedule) -> Self {
+        (self.rate, self.warmup, self.schedule) = (rate, warmup, schedule);
+        self
+    }
+
+    /// Returns this with another limit on the gradient's norm.
+    #[must_use]
+    pub const fn with_clip(mut self, clip: Option<f64>) -> Self {
+        self.clip = clip;
+        self
+    }
+
+    /// Returns this with another order of rows.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Returns the number of steps for `rows` rows.
+    pub const fn steps(&self, rows: usize) -> usize {
+        self.epochs * rows.div_ceil(self.batch)
+    }
+
+    /// Returns the step size of step `step` (from 0) of `steps`, as transformers computes it.
+    pub fn rate(&self, step: usize, steps: usize) -> f64 {
+        if step < self.warmup {
+            return self.rate * step as f64 / self.warmup as f64;
+        }
+        let done = (step - self.warmup) as f64 / (steps - self.warmup).max(1) as f64;
+        self.rate
+            * match self.schedule {
+                Schedule::Constant => 1.0,
+                Schedule::Linear => 1.0 - done,
+                Schedule::Cosine => 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done)),
+            }
+    }
+
+    /// Returns the rows of each step: every pass in an order of its own.
+    pub(crate) fn batches(&self, rows: usize) -> impl Iterator<Item = Vec<usize>> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let batch = self.batch;
+        (0..self.epochs).flat_map(move |_| {
+            let mut order: Vec<usize> = (0..rows).collect();
+            for last in (1..rows).rev() {
+                // Fisher and Yates; a remainder of 64 bits favours no row measurably.
+                let other = random.next_u64() % (last as u64 + 1);
+                order.swap(last, other as usize);
+            }
+            order.chunks(batch).map(<[usize]>::to_vec).collect::<Vec<_>>()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pass_takes_every_row_once_in_another_order() {
+        let plan = Plan::default().with_epochs(2).with_batch(3);
+        let batches: Vec<Vec<usize>> = plan.batches(10).collect();
+        assert_eq!(batches.len(), plan.steps(10));
+        let passes = batches.concat();
+        let (first, second) = passes.split_at(10);
+        assert_ne!(first, second);
+        for pass in [first, second] {
+            let mut sorted = pass.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..10).collect::<Vec<_>>());
+        }
+        assert_ne!(plan.with_seed(1).batches(10).collect::<Vec<_>>().concat(), passes);
+    }
+
+    #[test]
+    fn schedules_rise_and_fall_as_transformers_has_them() {
+        let plan = |schedule| Plan::default().with_rate(2.0, 4, schedule);
+        assert_eq!(
+            [0, 1, 4, 9].map(|s| plan(Schedule::Constant).rate(s, 10)),
+            [0.0, 0.5, 2.0, 2.0]
+        );
+        assert_eq!([4, 7, 10].map(|s| plan(Schedule::Linear).rate(s, 10)), [2.0, 1.0, 0.0]);
+        let cosine = [4, 7, 10].map(|s| plan(Schedule::Cosine).rate(s, 10));
+        assert!((cosine[1] - 1.0).abs() < 1e-12 && cosine[0] == 2.0 && cosine[2].abs() < 1e-12);
+    }
+}

@@ -1,0 +1,43 @@
+//! The training record: what an adapter was made of.
+
+use openledger_core::{AdapterId, B256, DatanetVersion, ModelId, digest};
+use openledger_model::{LoraConfig, Template};
+use serde::{Deserialize, Serialize};
+
+use crate::{AdamW, Plan};
+
+/// Everything needed to train the adapter again. Its digest goes on chain with the adapter.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(clippy::exhaustive_structs, reason = "a record has no defaults: all of it must be said")]
+pub struct TrainingRecord {
+    /// The base model.
+    pub model: ModelId,
+    /// The Datanet versions whose rows were learned, every row with the same weight.
+    pub datanets: Vec<DatanetVersion>,
+    /// How rows became text.
+    pub template: Template,
+    /// The longest row in tokens; the rest of longer ones was cut.
+    pub max_tokens: usize,
+    /// The adapter's shape.
+    pub lora: LoraConfig,
+    /// The course of the run.
+    pub plan: Plan,
+    /// The optimiser.
+    pub optimiser: AdamW,
+    /// Decides the matrices training started from.
+    pub seed: u64,
+    /// What came out.
+    pub adapter: AdapterId,
+}
+
+impl TrainingRecord {
+    /// Returns the record as JSON, the same bytes every time.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and finite numbers are always JSON")
+    }
+
+    /// Returns the digest of the record's JSON.
+    pub fn digest(&self) -> B256 {
+        digest("openledger.training-record.v1", &self.to_json())
+    }
+}

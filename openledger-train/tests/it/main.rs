@@ -1,0 +1,10 @@
+//! Training, by behaviour.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic and print"
+)]
+
+mod backends;
+mod curves;
+mod loop_;
