@@ -1,0 +1,10 @@
+//! Datanets, by behaviour.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic and print"
+)]
+
+mod datanet;
+mod intake;
+mod real;
