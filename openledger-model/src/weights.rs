@@ -6,6 +6,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
+use half::bf16;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Mat, Packed};
 use safetensors::{Dtype, tensor::TensorView};
@@ -86,10 +87,12 @@ impl Weights {
 
     /// Writes all tensors in `f32` as one safetensors file, the same bytes every time.
     pub fn to_safetensors(&self) -> Vec<u8> {
-        write_safetensors(self.tensors.iter().map(|stored| {
-            let NamedTensor { name, shape, data } = &stored.tensor;
-            (name.as_str(), &shape[..], &data[..])
-        }))
+        write_safetensors(self.views(), Dtype::F32)
+    }
+
+    /// Writes all tensors rounded to `bf16`, half the size.
+    pub fn to_safetensors_bf16(&self) -> Vec<u8> {
+        write_safetensors(self.views(), Dtype::BF16)
     }
 
     /// Finds the tensor `name` and checks its shape.
@@ -155,6 +158,13 @@ impl Weights {
         self.tensors.iter().map(|stored| stored.tensor.data.len()).sum()
     }
 
+    fn views(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
+        self.tensors.iter().map(|stored| {
+            let NamedTensor { name, shape, data } = &stored.tensor;
+            (name.as_str(), &shape[..], &data[..])
+        })
+    }
+
     fn empty() -> Self {
         Self { tensors: Vec::new(), by_name: HashMap::new() }
     }
@@ -201,17 +211,21 @@ pub(crate) fn read_safetensors(bytes: &[u8]) -> Result<Vec<NamedTensor>> {
         .collect()
 }
 
-/// Writes `f32` tensors as a safetensors file.
+/// Writes tensors as a safetensors file, as they are or rounded to the nearest `bf16`.
 pub(crate) fn write_safetensors<'a>(
     tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+    dtype: Dtype,
 ) -> Vec<u8> {
-    let bytes: BTreeMap<&str, (&[usize], Vec<u8>)> = tensors
-        .map(|(name, shape, data)| {
-            (name, (shape, data.iter().flat_map(|x| x.to_le_bytes()).collect()))
-        })
-        .collect();
+    let encode = |data: &[f32]| -> Vec<u8> {
+        match dtype {
+            Dtype::BF16 => data.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    };
+    let bytes: BTreeMap<&str, (&[usize], Vec<u8>)> =
+        tensors.map(|(name, shape, data)| (name, (shape, encode(data)))).collect();
     let views = bytes.iter().map(|(name, (shape, data))| {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), data);
+        let view = TensorView::new(dtype, shape.to_vec(), data);
         (*name, view.expect("the shape of a stored tensor fits its data"))
     });
     // The format's metadata says who may read it: transformers and peft refuse files without it.

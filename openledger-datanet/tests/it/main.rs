@@ -1,9 +1,5 @@
 //! Datanets, by behaviour.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "helpers of tests may panic and print"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod datanet;
 mod intake;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use safetensors::Dtype;
 
 pub use config::LoraConfig;
 pub use files::AdapterFiles;
@@ -132,7 +133,7 @@ impl Lora {
             })
             .collect();
         let views = tensors.iter().map(|(name, shape, data)| (name.as_str(), &shape[..], *data));
-        AdapterFiles { config: config.to_json(), weights: write_safetensors(views) }
+        AdapterFiles { config: config.to_json(), weights: write_safetensors(views, Dtype::F32) }
     }
 
     /// Reads `adapter_model.safetensors`.
