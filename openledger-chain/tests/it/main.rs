@@ -1,0 +1,68 @@
+//! Contracts on the embedded chain, through the public client.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod embedded;
+mod registry;
+mod rewards;
+mod settlement;
+
+use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
+use openledger_core::{Address, Amount, B256, Error, Key};
+
+/// A chain with all contracts and five people.
+struct World {
+    /// Sends as the admin, who is also treasury and guardian.
+    chain: EvmChain,
+    dev: DevNode,
+    admin: Key,
+    node: Key,
+    payer: Key,
+    owner: Key,
+    contributor: Key,
+    stakers: Address,
+}
+
+const DELAY: u64 = 3_600;
+
+impl World {
+    async fn new() -> Self {
+        let [admin, node, payer, owner, contributor] =
+            [1, 2, 3, 4, 5].map(|byte| Key::from_bytes(B256::repeat_byte(byte)).unwrap());
+        let keys = [&admin, &node, &payer, &owner, &contributor].map(Key::clone);
+        let provider = embedded(Genesis::default(), &keys).unwrap();
+        let stakers = Address::repeat_byte(0x57);
+        let options = DeployOptions {
+            admin: admin.address(),
+            treasury: admin.address(),
+            staking_pool: stakers,
+            node: node.address(),
+            guardian: admin.address(),
+            activation_delay: DELAY,
+            withdrawal_delay: DELAY,
+        };
+        let Deployed { chain, .. } = EvmChain::deploy(provider.clone(), options).await.unwrap();
+        Self { chain, dev: DevNode::new(provider), admin, node, payer, owner, contributor, stakers }
+    }
+
+    fn sending_as(&self, key: &Key) -> EvmChain {
+        self.chain.sending_as(key.address())
+    }
+
+    async fn pass(&self, seconds: u64) {
+        let now = self.chain.now().await.unwrap();
+        self.dev.set_next_timestamp(now + seconds).await.unwrap();
+        self.dev.mine().await.unwrap();
+    }
+}
+
+/// Asserts that a contract refused, and for which reason.
+#[track_caller]
+fn assert_denied<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
+    let error = result.expect_err(reason);
+    assert_eq!(error.kind(), openledger_core::ErrorKind::Denied, "{error:?}");
+    assert!(error.report().contains(reason), "{}", error.report());
+}
+
+fn open(amount: u64) -> Amount {
+    Amount::new(Amount::OPEN.units() * openledger_core::U256::from(amount))
+}

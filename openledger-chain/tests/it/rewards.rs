@@ -1,0 +1,234 @@
+//! Money: deposited, charged, claimed; by whom, when, how often.
+
+use openledger_chain::{
+    Attributions, Charge, EvmChain, Payments, Rewards,
+    settlement::{Claim, Distributor, FeeSplit},
+};
+use openledger_core::{
+    Address, Amount, B256, ReceiptId,
+    merkle::{Leaf, StandardTree},
+};
+
+use crate::{DELAY, World, assert_denied, open};
+
+/// A world in which the payer has 100 OPEN in escrow, allows the node 50, and a batch is logged.
+async fn paid_world() -> (World, EvmChain) {
+    let world = World::new().await;
+    world.chain.transfer(world.payer.address(), open(100)).await.unwrap();
+    let payer = world.sending_as(&world.payer);
+    payer.deposit(open(100)).await.unwrap();
+    let later = world.chain.now().await.unwrap() + 1_000;
+    payer.authorize(world.node.address(), open(50), later).await.unwrap();
+    let node = world.sending_as(&world.node);
+    let batch = node.log_batch(B256::repeat_byte(1), B256::repeat_byte(2), 3).await.unwrap().value;
+    assert_eq!(batch, 0);
+    (world, node)
+}
+
+fn charge(world: &World, amount: Amount) -> Charge {
+    Charge { payer: world.payer.address(), amount }
+}
+
+/// The claims of three accounts and their tree for this world's distributor.
+fn claims(
+    world: &World,
+    amounts: [u64; 3],
+) -> (StandardTree<openledger_chain::settlement::ClaimLeaf>, Vec<Claim>) {
+    let accounts = [world.contributor.address(), world.owner.address(), world.stakers];
+    let claims: Vec<Claim> = accounts
+        .iter()
+        .zip(amounts)
+        .map(|(&account, amount)| Claim { account, cumulative: open(amount) })
+        .collect();
+    let distributor = distributor(world);
+    (
+        StandardTree::new(claims.iter().map(|claim| claim.leaf(&distributor)).collect()).unwrap(),
+        claims,
+    )
+}
+
+fn distributor(world: &World) -> Distributor {
+    Distributor {
+        chain_id: 31337,
+        contract: world.chain.contracts().distributor,
+        token: world.chain.contracts().token,
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_settled_once_within_cap_balance_and_time() {
+    let (world, node) = paid_world().await;
+    assert_denied(node.settle(0, &[charge(&world, open(51))]).await, "AllowanceTooLow");
+    let other = world.sending_as(&world.owner);
+    assert_denied(other.settle(0, &[charge(&world, open(1))]).await, "NotNode");
+    let charges = [charge(&world, open(20)), charge(&world, open(10))];
+    let sent = node.settle(0, &charges).await.unwrap();
+    assert_eq!(sent.value, open(30));
+    assert_eq!(node.deposited(world.payer.address()).await.unwrap(), open(70));
+    let distributor = world.chain.contracts().distributor;
+    assert_eq!(node.balance(distributor).await.unwrap(), open(30));
+    assert_denied(node.settle(0, &charges).await, "BatchSettled");
+    node.log_batch(B256::repeat_byte(3), B256::ZERO, 1).await.unwrap();
+    assert_denied(node.settle(1, &[charge(&world, open(21))]).await, "AllowanceTooLow");
+    world.pass(2_000).await;
+    assert_denied(node.settle(1, &[charge(&world, open(1))]).await, "AllowanceExpired");
+}
+
+#[tokio::test]
+async fn only_the_node_logs_and_submits_and_only_the_guardian_vetoes() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    let stranger = world.sending_as(&world.owner);
+    assert!(stranger.log_batch(B256::repeat_byte(1), B256::ZERO, 1).await.is_err());
+    assert!(stranger.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.is_err());
+    let index = node.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.unwrap().value;
+    assert!(node.veto(index).await.is_err());
+    world.chain.veto(index).await.unwrap();
+    assert!(world.chain.root(index).await.unwrap().disabled);
+}
+
+#[tokio::test]
+async fn a_claim_pays_its_account_exactly_once_after_the_delay() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    let (tree, claims) = claims(&world, [5, 3, 2]);
+    let index = node.submit_root(tree.root(), B256::ZERO, open(10)).await.unwrap().value;
+    let account = claims[0].account;
+    let anyone = world.sending_as(&world.payer);
+    assert_denied(anyone.claim(index, &claims[0], &tree.proof(0)).await, "RootPending");
+    world.pass(DELAY).await;
+
+    let more = Claim { cumulative: open(6), ..claims[0] };
+    assert_denied(anyone.claim(index, &more, &tree.proof(0)).await, "ProofInvalid");
+    let thief = Claim { account: world.payer.address(), ..claims[0] };
+    assert_denied(anyone.claim(index, &thief, &tree.proof(0)).await, "ProofInvalid");
+    assert_denied(anyone.claim(index, &claims[0], &tree.proof(1)).await, "ProofInvalid");
+    assert_denied(anyone.claim(index + 1, &claims[0], &tree.proof(0)).await, "RootUnknown");
+
+    let before = anyone.balance(account).await.unwrap();
+    let paid = anyone.claim(index, &claims[0], &tree.proof(0)).await.unwrap().value;
+    assert_eq!((paid, anyone.claimed(account).await.unwrap()), (open(5), open(5)));
+    assert_eq!(anyone.balance(account).await.unwrap(), before.checked_add(paid).unwrap());
+    assert_denied(anyone.claim(index, &claims[0], &tree.proof(0)).await, "NothingToClaim");
+}
+
+#[tokio::test]
+async fn a_later_root_pays_the_difference_and_an_earlier_one_nothing_more() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(30))]).await.unwrap();
+    let (first, early) = claims(&world, [5, 3, 2]);
+    node.submit_root(first.root(), B256::ZERO, open(10)).await.unwrap();
+    let (second, late) = claims(&world, [9, 3, 8]);
+    node.submit_root(second.root(), B256::ZERO, open(20)).await.unwrap();
+    world.pass(DELAY).await;
+    assert_eq!(node.claim(0, &early[0], &first.proof(0)).await.unwrap().value, open(5));
+    assert_eq!(node.claim(1, &late[0], &second.proof(0)).await.unwrap().value, open(4));
+    assert_eq!(node.claim(1, &late[2], &second.proof(2)).await.unwrap().value, open(8));
+    assert_denied(node.claim(0, &early[2], &first.proof(2)).await, "NothingToClaim");
+    assert_denied(node.claim(0, &early[0], &first.proof(0)).await, "NothingToClaim");
+}
+
+#[tokio::test]
+async fn roots_commit_to_no_more_than_was_funded_and_never_to_less_than_before() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    let root = B256::repeat_byte(9);
+    assert_denied(node.submit_root(root, B256::ZERO, open(11)).await, "TotalNotFunded");
+    assert_denied(node.submit_root(B256::ZERO, B256::ZERO, open(1)).await, "RootEmpty");
+    node.submit_root(root, B256::ZERO, open(8)).await.unwrap();
+    assert_denied(node.submit_root(root, B256::ZERO, open(7)).await, "TotalFalls");
+    world.chain.veto(0).await.unwrap();
+    node.submit_root(root, B256::ZERO, open(7)).await.unwrap();
+    world.pass(DELAY).await;
+    assert_denied(world.chain.veto(1).await, "RootActive");
+}
+
+#[tokio::test]
+async fn a_vetoed_root_pays_nothing() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    let (tree, claims) = claims(&world, [5, 3, 2]);
+    node.submit_root(tree.root(), B256::ZERO, open(10)).await.unwrap();
+    world.chain.veto(0).await.unwrap();
+    world.pass(DELAY).await;
+    assert_denied(node.claim(0, &claims[0], &tree.proof(0)).await, "RootIsDisabled");
+}
+
+#[tokio::test]
+async fn a_leaf_for_another_chain_contract_or_token_proves_nothing() {
+    let (world, node) = paid_world().await;
+    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    let claim = Claim { account: world.contributor.address(), cumulative: open(5) };
+    let here = distributor(&world);
+    let elsewhere = [
+        Distributor { chain_id: 1, ..here },
+        Distributor { contract: Address::repeat_byte(1), ..here },
+        Distributor { token: Address::repeat_byte(1), ..here },
+    ];
+    for (index, distributor) in (0..).zip(elsewhere) {
+        let tree = StandardTree::new(vec![claim.leaf(&distributor)]).unwrap();
+        node.submit_root(tree.root(), B256::ZERO, open(5)).await.unwrap();
+        world.pass(DELAY).await;
+        assert_denied(node.claim(index, &claim, &tree.proof(0)).await, "ProofInvalid");
+    }
+    let tree = StandardTree::new(vec![claim.leaf(&here)]).unwrap();
+    node.submit_root(tree.root(), B256::ZERO, open(5)).await.unwrap();
+    world.pass(DELAY).await;
+    assert_eq!(node.claim(3, &claim, &[]).await.unwrap().value, open(5), "a tree of one leaf");
+}
+
+#[tokio::test]
+async fn a_receipt_in_a_batch_is_proven_on_chain() {
+    let world = World::new().await;
+    let node = world.sending_as(&world.node);
+    for receipts in [1u8, 2, 7] {
+        let leaves: Vec<(B256,)> = (0..receipts).map(|n| (B256::repeat_byte(n + 1),)).collect();
+        let tree = StandardTree::new(leaves.clone()).unwrap();
+        let batch = node.log_batch(tree.root(), B256::ZERO, receipts.into()).await.unwrap().value;
+        for (index, leaf) in leaves.iter().enumerate() {
+            let receipt = ReceiptId::from(leaf.0);
+            assert!(node.contains_receipt(batch, receipt, &tree.proof(index)).await.unwrap());
+            let other = ReceiptId::from(B256::repeat_byte(0xee));
+            assert!(!node.contains_receipt(batch, other, &tree.proof(index)).await.unwrap());
+            assert_ne!(leaf.hash(), leaf.0, "leaves are hashed twice");
+        }
+    }
+    assert_denied(node.log_batch(B256::ZERO, B256::ZERO, 1).await, "BatchEmpty");
+}
+
+#[tokio::test]
+async fn money_not_charged_comes_back_after_the_delay() {
+    let (world, node) = paid_world().await;
+    let escrow = openledger_chain::abi::inference_escrow::InferenceEscrow::new(
+        world.chain.contracts().escrow,
+        world.chain.provider(),
+    );
+    let payer = world.payer.address();
+    let request = u128::try_from(open(100).units()).unwrap();
+    drop(escrow.requestWithdrawal(request).from(payer).send().await.unwrap());
+    assert!(escrow.withdraw().from(payer).call().await.is_err(), "before the delay");
+    node.settle(0, &[charge(&world, open(30))]).await.unwrap();
+    world.pass(DELAY).await;
+    drop(escrow.withdraw().from(payer).send().await.unwrap());
+    assert_eq!(node.balance(payer).await.unwrap(), open(70), "what was charged meanwhile is gone");
+    assert!(escrow.withdraw().from(payer).call().await.is_err(), "once");
+}
+
+#[tokio::test]
+async fn the_fee_split_is_read_from_the_chain_and_changed_by_the_admin_alone() {
+    let world = World::new().await;
+    let (split, accounts) = world.chain.fee_split().await.unwrap();
+    assert_eq!(split, FeeSplit::default());
+    assert_eq!((accounts.treasury, accounts.staking_pool), (world.admin.address(), world.stakers));
+    use openledger_chain::abi::fee_policy::FeePolicy;
+    let fees = FeePolicy::new(world.chain.contracts().fees, world.chain.provider());
+    let other = FeePolicy::Split { platform: 0, model: 1000, stakers: 1000, contributors: 8000 };
+    assert!(fees.setSplit(other.clone()).from(world.node.address()).call().await.is_err());
+    drop(fees.setSplit(other.clone()).from(world.admin.address()).send().await.unwrap());
+    assert_eq!(
+        world.chain.fee_split().await.unwrap().0,
+        FeeSplit::new(0, 1000, 1000, 8000).unwrap()
+    );
+    let half = FeePolicy::Split { contributors: 1000, ..other };
+    assert!(fees.setSplit(half).from(world.admin.address()).call().await.is_err());
+}
