@@ -1,0 +1,5 @@
+//! Attribution, by behaviour.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod formulas;
+mod gradients;
