@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod adapters;
+mod engine;
+mod layer;
+mod request;
+mod sampling;
+mod stream;
+
+pub use adapters::{Adapters, Lease};
+pub use engine::{Engine, EngineOptions};
+pub use layer::{Meter, MeterLayer};
+pub use request::Generate;
+pub use sampling::Sampling;
+pub use stream::{Completion, End, Event, Finish, TokenStream};
+
+use openledger_core::Error;
+use tower::Service;
+
+/// What answers: an [`Engine`], or one behind layers.
+///
+/// Implement [`tower::Service`] with these types and this is implemented for you.
+pub trait Inference: Service<Generate, Response = TokenStream, Error = Error> {}
+
+impl<S: Service<Generate, Response = TokenStream, Error = Error>> Inference for S {}

@@ -1,0 +1,118 @@
+//! Answers as they come.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt};
+use openledger_core::{Error, ErrorKind, Result};
+
+/// One thing that happened to an answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A token was written.
+    Token {
+        /// The token.
+        token: u32,
+        /// The text that became certain with it: whole characters, possibly none.
+        text: String,
+    },
+    /// The answer is over; nothing follows.
+    End(End),
+}
+
+/// How an answer ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct End {
+    /// Why.
+    pub finish: Finish,
+    /// Text held back until now: an unfinished character.
+    pub text: String,
+    /// Tokens read.
+    pub tokens_in: usize,
+    /// Tokens written, the one that ends a text included.
+    pub tokens_out: usize,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Finish {
+    /// The model ended the text.
+    Stop,
+    /// As many tokens as asked for were written, or the model holds no more.
+    Length,
+}
+
+/// An answer in pieces. Dropping it stops the work.
+pub struct TokenStream(Pin<Box<dyn Stream<Item = Result<Event>> + Send>>);
+
+impl TokenStream {
+    /// Makes an answer of any stream of events, for services and layers of one's own.
+    pub fn new(events: impl Stream<Item = Result<Event>> + Send + 'static) -> Self {
+        Self(Box::pin(events))
+    }
+
+    /// Waits for the whole answer.
+    ///
+    /// # Errors
+    /// The error the stream ends with; [`ErrorKind::Unavailable`] if it just stops.
+    pub async fn collect_all(mut self) -> Result<Completion> {
+        let mut completion = Completion { tokens: Vec::new(), text: String::new(), end: None };
+        while let Some(event) = self.next().await {
+            match event? {
+                Event::Token { token, text } => {
+                    completion.tokens.push(token);
+                    completion.text.push_str(&text);
+                }
+                Event::End(end) => {
+                    completion.text.push_str(&end.text);
+                    completion.end = Some(end);
+                }
+            }
+        }
+        match completion.end {
+            Some(_) => Ok(completion),
+            None => Err(Error::new(ErrorKind::Unavailable, "the answer broke off")),
+        }
+    }
+}
+
+impl fmt::Debug for TokenStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenStream").finish_non_exhaustive()
+    }
+}
+
+impl Stream for TokenStream {
+    type Item = Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Completion {
+    /// The tokens written, the one that ends a text included.
+    pub tokens: Vec<u32>,
+    /// Their text.
+    pub text: String,
+    end: Option<End>,
+}
+
+impl Completion {
+    /// Returns how it ended.
+    ///
+    /// # Panics
+    /// Never: a completion is made with its end.
+    pub const fn end(&self) -> &End {
+        self.end.as_ref().expect("a completion is made with its end")
+    }
+}

@@ -1,0 +1,177 @@
+//! Answers: what the training forward says, alone or in a batch, in order, within limits.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+};
+use openledger_core::ErrorKind;
+use openledger_kernels::argmax;
+use openledger_model::{Adapter, Batch, LoraConfig, Model, Tape, Trainable, testing};
+use openledger_serve::{
+    Completion, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
+};
+use tower::{Service, ServiceExt};
+
+fn adapter(model: &Model, rank: usize, seed: u64) -> Adapter {
+    let config = LoraConfig::default().with_rank(rank, 6.0);
+    let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
+    Adapter::load(model.network(), &files).unwrap()
+}
+
+/// Greedy decoding by whole passes of the tape, without a cache.
+fn by_tape(model: &Model, adapter: Option<&Adapter>, prompt: &[u32], count: usize) -> Vec<u32> {
+    let mut tokens = prompt.to_vec();
+    for _ in 0..count {
+        let batch = Batch::new([&tokens[..]]);
+        let lora = adapter.map(Adapter::lora);
+        let mut tape = Tape::new(model.network(), lora, Trainable::Nothing, &batch);
+        let hidden = tape.run().unwrap();
+        let logits = tape.logits(&hidden);
+        let last = logits.chunks_exact(model.network().decoder().vocabulary()).next_back().unwrap();
+        let token = argmax(last).unwrap() as u32;
+        tokens.push(token);
+        if model.network().decoder().eos().contains(&token) {
+            break;
+        }
+    }
+    tokens.split_off(prompt.len())
+}
+
+async fn ask(engine: &Engine, request: Generate) -> Completion {
+    let mut engine = engine.clone();
+    engine.ready().await.unwrap().call(request).await.unwrap().collect_all().await.unwrap()
+}
+
+#[tokio::test]
+async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let adapters = [(3, 1), (1, 2), (8, 3)].map(|(rank, seed)| adapter(&model, rank, seed));
+    let requests: Vec<(Option<&Adapter>, Generate)> = (0..12u32)
+        .map(|n| {
+            let prompt: Vec<u32> = (0..1 + n * 3).map(|i| (n * 17 + i * 7) % 250).collect();
+            let which = adapters.get((n % 4) as usize);
+            let request = Generate::new(prompt).with_max_tokens(6 + n as usize);
+            let lease = which.map(|adapter| Lease::new(model.network(), adapter));
+            (
+                which,
+                match lease {
+                    Some(lease) => request.with_adapter(lease),
+                    None => request,
+                },
+            )
+        })
+        .collect();
+    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let together =
+        join_all(requests.iter().map(|(_, request)| ask(&engine, request.clone()))).await;
+    for ((which, request), together) in requests.iter().zip(together) {
+        let alone = ask(&engine, request.clone()).await;
+        assert_eq!(together, alone);
+        let expected = by_tape(&model, *which, &request.prompt, request.max_tokens);
+        assert_eq!(together.tokens, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_adapter_changes_the_answer() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let base = ask(&engine, Generate::new(vec![1, 2, 3])).await;
+    let lease = Lease::new(model.network(), &adapter(&model, 4, 9));
+    let adapted = ask(&engine, Generate::new(vec![1, 2, 3]).with_adapter(lease)).await;
+    assert_ne!(base.tokens, adapted.tokens);
+}
+
+#[tokio::test]
+async fn the_same_seed_gives_the_same_tokens_whatever_else_runs() {
+    let model = Arc::new(testing::tiny(4).unwrap());
+    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let request = Generate::new(vec![9, 8]).with_sampling(Sampling::with_temperature(1.0, 5));
+    let alone = ask(&engine, request.clone()).await;
+    let others = (0..5).map(|n| ask(&engine, Generate::new(vec![n]).with_max_tokens(20)));
+    let (again, _) = join(ask(&engine, request.clone()), join_all(others)).await;
+    assert_eq!(alone, again);
+    let other = request.with_sampling(Sampling::with_temperature(1.0, 6));
+    assert_ne!(ask(&engine, other).await.tokens, alone.tokens);
+}
+
+#[tokio::test]
+async fn events_are_tokens_and_then_one_end() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let mut engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let request = Generate::new(vec![1, 2, 3, 4]).with_max_tokens(5);
+    let stream = engine.ready().await.unwrap().call(request).await.unwrap();
+    let events: Vec<Event> = stream.map(Result::unwrap).collect().await;
+    let tokens = events.iter().filter(|event| matches!(event, Event::Token { .. })).count();
+    let Some(Event::End(end)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((end.tokens_in, end.tokens_out, tokens), (4, 5, 5));
+    assert_eq!((end.finish, events.len()), (Finish::Length, 6));
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_at_once() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let mut engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    for (request, says) in [
+        (Generate::new(vec![]), "0 tokens to read"),
+        (Generate::new(vec![1]).with_max_tokens(0), "0 to write"),
+        (Generate::new(vec![100_000]), "token 100000"),
+        (Generate::new(vec![1; 512]), "leaves no room"),
+        (Generate::new(vec![1; 513]), "the model holds 512"),
+    ] {
+        let error = engine.ready().await.unwrap().call(request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_ends_where_the_model_is_full() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let answer = ask(&engine, Generate::new(vec![1; 509]).with_max_tokens(100)).await;
+    assert!(answer.tokens.len() <= 3, "{}", answer.tokens.len());
+    assert_eq!(answer.end().finish, Finish::Length);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_frees_up() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let options = EngineOptions::default().with_max_running(1).with_max_queued(2);
+    let mut engine = Engine::start(Arc::clone(&model), options).unwrap();
+    let long = || Generate::new(vec![1]).with_max_tokens(200);
+    let first = engine.ready().await.unwrap().call(long()).await.unwrap();
+    let second = engine.ready().await.unwrap().call(long()).await.unwrap();
+    let error = engine.ready().await.unwrap().call(long()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.is_retryable(), "{error}");
+    drop(first);
+    second.collect_all().await.unwrap();
+    // The engine counts an answer out after it sent the end.
+    for _ in 0..1000 {
+        match engine.ready().await.unwrap().call(long()).await {
+            Ok(_) => return,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+    panic!("the queue stayed full");
+}
+
+#[tokio::test]
+async fn golden_text_streams_out_of_a_real_model() {
+    let folder =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/models/stories260K"));
+    if !folder.exists() {
+        println!("skipped: `{}` is not there", folder.display());
+        return;
+    }
+    let model = Arc::new(Model::open(folder.join("hf")).unwrap());
+    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let prompt = model.tokenizer().encode("", true).unwrap();
+    let answer = ask(&engine, Generate::new(prompt).with_max_tokens(256)).await;
+    let text = serde_json::to_string(&answer.text).unwrap();
+    assert!(golden.contains(text.trim_matches('"')), "{text}");
+    assert_eq!(answer.tokens.len(), 256);
+}

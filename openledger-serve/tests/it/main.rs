@@ -1,0 +1,5 @@
+//! The engine, by behaviour.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod adapters;
+mod engine;
