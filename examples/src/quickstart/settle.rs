@@ -1,0 +1,156 @@
+//! Escrow, batch, root, delay, claims.
+
+use openledger_chain::{
+    Attributions, Charge, Payments, Rewards,
+    settlement::{Claim, Distributor, EpochBuilder, Parts, Settlement},
+};
+use openledger_core::{
+    Address, Amount, B256, Receipt, Result, encode, keccak256,
+    merkle::StandardTree,
+    message::{Nonces, Signed, Verified},
+};
+
+use super::{ACTIVATION_DELAY, World, answer::Answered};
+
+/// What settlement left behind.
+pub(super) struct Settled {
+    pub(super) settlement: Settlement,
+    pub(super) parts: Parts,
+    /// The batch of receipts.
+    pub(super) batch: u64,
+    pub(super) receipts: StandardTree<(B256,)>,
+    /// The root of claims.
+    pub(super) root: u64,
+    pub(super) root_tx: String,
+    pub(super) paid_in: Amount,
+    pub(super) claims: Vec<Paid>,
+    /// Whether a claim before the activation time was refused.
+    pub(super) early_claim_refused: bool,
+}
+
+/// A claim that was paid.
+pub(super) struct Paid {
+    pub(super) account: Address,
+    pub(super) name: String,
+    pub(super) role: &'static str,
+    pub(super) amount: Amount,
+    pub(super) before: Amount,
+    pub(super) after: Amount,
+    pub(super) tx: String,
+}
+
+pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Settled> {
+    let node = world.chain.sending_as(world.people.node.address());
+    let verified = verify_all(world, answers).await?;
+    let (split, accounts) = node.fee_split().await?;
+    let mut epoch = EpochBuilder::new(split, accounts, []);
+    for receipt in &verified {
+        epoch.add(receipt, world.people.builder.address())?;
+    }
+    let parts = *epoch.parts();
+    let owed: Amount = epoch.charges().map(|(_, amount)| amount).sum();
+
+    fund(world, owed).await?;
+    let leaves = epoch.receipts().map(|receipt| (B256::from(receipt),)).collect();
+    let receipts = StandardTree::new(leaves)?;
+    let body = encode(
+        &answers.iter().map(|answer| answer.receipt.clone()).collect::<Vec<Signed<Receipt>>>(),
+    );
+    let hash = keccak256(&body);
+    world.store.put(body.into()).await?;
+    let logged = node.log_batch(receipts.root(), hash, verified.len() as u64).await?;
+    world.journal.add("log a batch of receipts", &logged.tx);
+    let charges: Vec<Charge> =
+        epoch.charges().map(|(payer, amount)| Charge { payer, amount }).collect();
+    let charged = node.settle(logged.value, &charges).await?;
+    world.journal.add("settle the batch", &charged.tx);
+    println!(
+        "  {} receipts in one batch, root {}; {} OPEN charged from escrow",
+        verified.len(),
+        receipts.root(),
+        charged.value.to_open()
+    );
+
+    let contracts = *node.contracts();
+    let distributor = Distributor {
+        chain_id: node.receipt_domain().chain_id,
+        contract: contracts.distributor,
+        token: contracts.token,
+    };
+    let settlement = epoch.build(&distributor, charged.value)?;
+    // The leaves are where anybody finds them before the root counts.
+    let leaves = settlement.dump();
+    let leaves_hash = keccak256(&leaves);
+    world.store.put(leaves.into()).await?;
+    let submitted = node.submit_root(settlement.root(), leaves_hash, settlement.total()).await?;
+    let root_tx = world.journal.add("submit the root of claims", &submitted.tx);
+    let root = submitted.value;
+
+    let (first, proof) = settlement.claim(settlement.claims()[0].account)?;
+    let early_claim_refused = node.claim(root, &first, &proof).await.is_err();
+    let activates_at = node.root(root).await?.activates_at;
+    world.dev.set_next_timestamp(activates_at).await?;
+    world.dev.mine().await?;
+    println!("  root {} submitted; {} hours pass", settlement.root(), ACTIVATION_DELAY / 3_600);
+
+    let claims = claim_all(world, &settlement, root).await?;
+    Ok(Settled {
+        settlement,
+        parts,
+        batch: logged.value,
+        receipts,
+        root,
+        root_tx,
+        paid_in: charged.value,
+        claims,
+        early_claim_refused,
+    })
+}
+
+/// Whoever settles receipts checks their signatures first.
+async fn verify_all(world: &World, answers: &[Answered]) -> Result<Vec<Verified<Receipt>>> {
+    let (domain, now) = (world.chain.receipt_domain(), world.chain.now().await?);
+    let mut nonces = Nonces::default();
+    let verify = |answer: &Answered| Ok(answer.receipt.verify(&domain, now, &mut nonces)?);
+    answers.iter().map(verify).collect()
+}
+
+/// The user puts the money into escrow and allows the node to charge it.
+async fn fund(world: &mut World, owed: Amount) -> Result<()> {
+    let user = world.chain.sending_as(world.people.user.address());
+    for sent in user.deposit(owed).await? {
+        world.journal.add("deposit into escrow", &sent.tx);
+    }
+    let later = user.now().await? + 3_600;
+    let sent = user.authorize(world.people.node.address(), owed, later).await?;
+    world.journal.add("authorize the node", &sent.tx);
+    Ok(())
+}
+
+async fn claim_all(world: &mut World, settlement: &Settlement, root: u64) -> Result<Vec<Paid>> {
+    let mut paid = Vec::new();
+    for &Claim { account, .. } in settlement.claims() {
+        // Everybody claims for themselves.
+        let own = world.chain.sending_as(account);
+        let (claim, proof) = settlement.claim(account)?;
+        let before = own.balance(account).await?;
+        let sent = own.claim(root, &claim, &proof).await?;
+        let after = own.balance(account).await?;
+        let tx = world.journal.add("claim", &sent.tx);
+        let name = world.people.name(account);
+        println!("  {name} claims {} OPEN", sent.value.to_open());
+        let role = role(world, account);
+        paid.push(Paid { account, name, role, amount: sent.value, before, after, tx });
+    }
+    Ok(paid)
+}
+
+fn role(world: &World, account: Address) -> &'static str {
+    let people = &world.people;
+    match account {
+        _ if account == people.treasury.address() => "platform",
+        _ if account == people.builder.address() => "model",
+        _ if account == people.stakers.address() => "stakers",
+        _ => "contributor",
+    }
+}
