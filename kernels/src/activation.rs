@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::{exp::exp, isa::vectorised};
+use crate::{
+    exp::exp,
+    isa::{Isa, vectorised},
+};
 
 /// Elements handed to a thread at a time.
 const CHUNK: usize = 1 << 14;
@@ -13,15 +16,11 @@ const CHUNK: usize = 1 << 14;
 /// If the lengths differ.
 pub fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
     assert!(out.len() == gate.len() && out.len() == up.len(), "vectors of one length");
-    out.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK)).zip(up.par_chunks(CHUNK)).for_each(
-        |((out, gate), up)| {
-            vectorised(|| {
-                for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-                    *out = gate / (1.0 + exp(-gate)) * up;
-                }
-            });
-        },
-    );
+    let isa = Isa::best();
+    out.par_chunks_mut(CHUNK)
+        .zip(gate.par_chunks(CHUNK))
+        .zip(up.par_chunks(CHUNK))
+        .for_each(|((out, gate), up)| forward(isa, out, gate, up));
 }
 
 /// Writes the gradients with respect to `gate` and `up`, given that of the output.
@@ -34,20 +33,29 @@ pub fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f
         [dgate.len(), dup.len(), gate.len(), up.len()].iter().all(|&other| other == len),
         "vectors of one length"
     );
+    let isa = Isa::best();
     dgate
         .par_chunks_mut(CHUNK)
         .zip(dup.par_chunks_mut(CHUNK))
         .zip(dy.par_chunks(CHUNK))
         .zip(gate.par_chunks(CHUNK))
         .zip(up.par_chunks(CHUNK))
-        .for_each(|((((dgate, dup), dy), gate), up)| {
-            vectorised(|| {
-                for index in 0..dy.len() {
-                    let (g, u, d) = (gate[index], up[index], dy[index]);
-                    let sigmoid = 1.0 / (1.0 + exp(-g));
-                    dup[index] = d * (g * sigmoid);
-                    dgate[index] = d * u * (sigmoid * g.mul_add(1.0 - sigmoid, 1.0));
-                }
-            });
-        });
+        .for_each(|((((dgate, dup), dy), gate), up)| backward(isa, dgate, dup, dy, gate, up));
+}
+
+vectorised! {
+    fn forward(out: &mut [f32], gate: &[f32], up: &[f32]) {
+        for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+            *out = gate / (1.0 + exp(-gate)) * up;
+        }
+    }
+
+    fn backward(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f32], up: &[f32]) {
+        let inputs = dy.iter().zip(gate).zip(up);
+        for ((dgate, dup), ((&dy, &g), &up)) in dgate.iter_mut().zip(dup).zip(inputs) {
+            let sigmoid = 1.0 / (1.0 + exp(-g));
+            *dup = dy * (g * sigmoid);
+            *dgate = dy * up * (sigmoid * g.mul_add(1.0 - sigmoid, 1.0));
+        }
+    }
 }

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use crate::{
     exp::exp,
     gemm::{Into, Mat, gemm_strided},
-    isa::vectorised,
+    isa::{Isa, vectorised},
     loss::{exp_in_place, max},
-    reduce::dot_inline,
+    reduce::{dot, scale},
 };
 
 /// The shape of an attention layer's rows.
@@ -138,6 +138,7 @@ impl Causal {
     ) -> [Vec<f32>; 3] {
         let (dim, width) = (heads.dim, heads.query_width());
         let rows = q.len() / width;
+        let isa = Isa::best();
         let [mut dq, mut dk, mut dv] = std::array::from_fn(|_| vec![0.0; rows * dim]);
         for first in (0..rows).step_by(BLOCK) {
             let last = rows.min(first + BLOCK);
@@ -156,14 +157,9 @@ impl Causal {
                 let kept = head * rows + first + row;
                 let weights = &mut weights[row * last..(row + 1) * last];
                 let dscores = &mut dscores[row * last..(row + 1) * last];
-                vectorised(|| {
-                    let mean = dot_inline(&dout[at..at + dim], &out[at..at + dim]);
-                    let inverse = 1.0 / self.sum[kept];
-                    for (weight, dscore) in weights.iter_mut().zip(dscores.iter_mut()) {
-                        *weight = exp(*weight - self.largest[kept]) * inverse;
-                        *dscore = *weight * (*dscore - mean) * heads.scale();
-                    }
-                });
+                let mean = dot(&dout[at..at + dim], &out[at..at + dim]);
+                let (largest, sum) = (self.largest[kept], self.sum[kept]);
+                score_gradients(isa, weights, dscores, mean, largest, sum, heads.scale());
                 weights[first + row + 1..].fill(0.0);
                 dscores[first + row + 1..].fill(0.0);
             }
@@ -202,7 +198,7 @@ pub fn attend_one(
         scores.resize(rows, 0.0);
         let query = Mat::new(&q[head * heads.dim..(head + 1) * heads.dim], 1, heads.dim);
         gemm_strided(Into::Set(scores), query, key_rows(k, heads, head, rows).t(), rows);
-        scale(scores, heads.scale());
+        scale(Isa::best(), scores, heads.scale());
         softmax_row(scores, rows);
         let out = &mut out[head * heads.dim..(head + 1) * heads.dim];
         let weights = Mat::new(scores, 1, rows);
@@ -215,12 +211,8 @@ fn scores(q: &[f32], k: &[f32], heads: Heads, head: usize, first: usize, last: u
     let mut scores = vec![0.0; (last - first) * last];
     let queries = query_rows(q, heads, head, first, last);
     gemm_strided(Into::Set(&mut scores), queries, key_rows(k, heads, head, last).t(), last);
-    scale(&mut scores, heads.scale());
+    scale(Isa::best(), &mut scores, heads.scale());
     scores
-}
-
-fn scale(values: &mut [f32], factor: f32) {
-    vectorised(|| values.iter_mut().for_each(|value| *value *= factor));
 }
 
 /// Turns the first `seen` scores of a row into weights and the rest into zeros; returns what the
@@ -228,13 +220,34 @@ fn scale(values: &mut [f32], factor: f32) {
 fn softmax_row(scores: &mut [f32], seen: usize) -> (f32, f32) {
     let (visible, hidden) = scores.split_at_mut(seen);
     hidden.fill(0.0);
-    vectorised(|| {
-        let largest = max(visible);
-        let sum = exp_in_place(visible, largest);
+    softmax(Isa::best(), visible)
+}
+
+vectorised! {
+    fn softmax(row: &mut [f32]) -> (f32, f32) {
+        let largest = max(row);
+        let sum = exp_in_place(row, largest);
         let inverse = 1.0 / sum;
-        visible.iter_mut().for_each(|weight| *weight *= inverse);
+        row.iter_mut().for_each(|weight| *weight *= inverse);
         (largest, sum)
-    })
+    }
+
+    /// Turns a row of scores into weights, and the gradient with respect to the weights into that
+    /// with respect to the unscaled scores.
+    fn score_gradients(
+        scores: &mut [f32],
+        gradients: &mut [f32],
+        mean: f32,
+        largest: f32,
+        sum: f32,
+        scale: f32,
+    ) {
+        let inverse = 1.0 / sum;
+        for (score, gradient) in scores.iter_mut().zip(gradients) {
+            *score = exp(*score - largest) * inverse;
+            *gradient = *score * (*gradient - mean) * scale;
+        }
+    }
 }
 
 fn query_rows(x: &[f32], heads: Heads, head: usize, first: usize, last: usize) -> Mat<'_> {

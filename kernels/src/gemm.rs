@@ -163,12 +163,11 @@ fn gemm_on(isa: Isa, out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize) {
 }
 
 /// Calls the kernel for the tile's height. `by_height!(L, 2, [2 1], ..)` expands to
-/// `match height { 2 => kernel::<L, 2, 2>(..), 1 => kernel::<L, 1, 2>(..), _ => unreachable!() }`.
+/// `match tile.height { 2 => kernel::<L, 2, 2>(..), 1 => kernel::<L, 1, 2>(..), _ => unreachable!() }`.
 macro_rules! by_height {
-    ($lanes:ty, $vectors:literal, [$($rows:literal)*],
-     $left:expr, $right:expr, $out:expr, $stride:expr, $height:expr, $continues:expr) => {
-        match $height {
-            $($rows => kernel::<$lanes, $rows, $vectors>($left, $right, $out, $stride, $continues),)*
+    ($lanes:ty, $vectors:literal, [$($rows:literal)*], $tile:ident, $out:ident, $stride:ident, $continues:ident) => {
+        match $tile.height {
+            $($rows => kernel::<$lanes, $rows, $vectors>($tile, $out, $stride, $continues),)*
             _ => unreachable!("a tile is at most as high as its shape"),
         }
     };
@@ -180,6 +179,8 @@ const KC: usize = 256;
 const NC: usize = 4096;
 /// Rows of `a` packed at a time: a block of them fits the second-level cache.
 const MC: usize = 96;
+/// Columns below which rows of `a` are read where they lie instead of packed.
+const PACK_LEFT: usize = 256;
 /// Multiply-adds below which a second thread costs more than it brings.
 const PARALLEL: usize = 1 << 21;
 
@@ -248,8 +249,12 @@ impl Out {
         let panels = cols.len().div_ceil(shape.width);
         let work = a.rows * cols.len() * depth.len();
         let task = |rows: &std::ops::Range<usize>, panels: std::ops::Range<usize>| {
-            let mut left = vec![0.0; rows.len() * depth.len()];
-            pack_left(&mut left, a, rows.clone(), depth.clone(), shape.height);
+            // Packing pays where each element is read for many columns.
+            let mut packed = Vec::new();
+            if panels.len() * shape.width > PACK_LEFT {
+                packed.resize(rows.len() * depth.len(), 0.0);
+                pack_left(&mut packed, a, rows.clone(), depth.clone(), shape.height);
+            }
             for panel in panels {
                 let begin = (panel * b.rows + b.first) * shape.width;
                 let right = &b.data[begin..begin + depth.len() * shape.width];
@@ -257,8 +262,20 @@ impl Out {
                 let width = shape.width.min(cols.end - col);
                 for first in (0..rows.len()).step_by(shape.height) {
                     let height = shape.height.min(rows.len() - first);
-                    let left = &left[first * depth.len()..(first + height) * depth.len()];
-                    self.tile(isa, left, right, rows.start + first, col, height, width);
+                    let left = match packed.is_empty() {
+                        true => Left {
+                            data: &a.data[a.at(rows.start + first, depth.start)..],
+                            row_stride: a.row_stride,
+                            col_stride: a.col_stride,
+                        },
+                        false => Left {
+                            data: &packed[first * depth.len()..(first + height) * depth.len()],
+                            row_stride: 1,
+                            col_stride: height,
+                        },
+                    };
+                    let tile = Tile { left, right, depth: depth.len(), height, width, shape };
+                    self.tile(isa, &tile, rows.start + first, col);
                 }
             }
         };
@@ -279,66 +296,94 @@ impl Out {
     }
 
     #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
-    fn tile(
-        &self,
-        isa: Isa,
-        left: &[f32],
-        right: &[f32],
-        row: usize,
-        col: usize,
-        height: usize,
-        width: usize,
-    ) {
-        let full = Shape::of(isa).width;
+    fn tile(&self, isa: Isa, tile: &Tile<'_>, row: usize, col: usize) {
+        let (height, width) = (tile.height, tile.width);
         let corner = row * self.stride + col;
         assert!(corner + span(height, width, self.stride) <= self.len, "a tile inside the result");
+        let lanes = lanes(isa, width);
         // A ragged tile is computed beside the result and copied.
         let mut spare = [0.0f32; MAX_TILE];
         // SAFETY: the assertion above keeps `height` rows of `width` elements inside the result;
         // `spare` holds the largest tile.
         unsafe {
             let target = self.data.add(corner);
-            if width == full {
-                run_tile(isa, left, right, target, self.stride, height, self.continues);
+            if width == lanes {
+                run_tile(isa, tile, target, self.stride, self.continues);
                 return;
             }
-            for r in 0..height {
-                let source = target.add(r * self.stride);
-                std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().add(r * full), width);
+            if self.continues {
+                for r in 0..height {
+                    let source = target.add(r * self.stride);
+                    std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().add(r * lanes), width);
+                }
             }
-            run_tile(isa, left, right, spare.as_mut_ptr(), full, height, self.continues);
+            run_tile(isa, tile, spare.as_mut_ptr(), lanes, self.continues);
             for r in 0..height {
-                let source = spare.as_ptr().add(r * full);
+                let source = spare.as_ptr().add(r * lanes);
                 std::ptr::copy_nonoverlapping(source, target.add(r * self.stride), width);
             }
         }
     }
 }
 
+/// The operands of one register tile.
+struct Tile<'a> {
+    left: Left<'a>,
+    /// One panel, `[depth, shape.width]`.
+    right: &'a [f32],
+    depth: usize,
+    height: usize,
+    /// Columns wanted; those of the panel after them are not.
+    width: usize,
+    shape: Shape,
+}
+
+/// Rows of `a`, from the first element on, packed or where they lie.
+struct Left<'a> {
+    data: &'a [f32],
+    row_stride: usize,
+    col_stride: usize,
+}
+
 const MAX_TILE: usize = 12 * 32;
 
+/// The columns computed for a tile of `width`: as few whole vectors as hold it.
+const fn lanes(isa: Isa, width: usize) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if width <= 8 => 8,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if width <= 16 => 16,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if width <= 8 => 8,
+        Isa::Portable if width <= 4 => 4,
+        _ => Shape::of(isa).width,
+    }
+}
+
 /// # Safety
-/// `out` must be valid for `height` rows of a full tile, `stride` apart.
+/// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements, `stride` apart.
 #[expect(unsafe_code, reason = "writes through a raw pointer")]
-unsafe fn run_tile(
-    isa: Isa,
-    left: &[f32],
-    right: &[f32],
-    out: *mut f32,
-    stride: usize,
-    height: usize,
-    continues: bool,
-) {
-    // SAFETY: the caller's promise; an `Isa` exists only on a machine that has it.
+unsafe fn run_tile(isa: Isa, tile: &Tile<'_>, out: *mut f32, stride: usize, continues: bool) {
+    let Tile { left, right, depth, height, .. } = tile;
+    assert!(right.len() >= depth * tile.shape.width, "whole rows of the panel");
+    assert!(
+        *depth == 0
+            || (height - 1) * left.row_stride + (depth - 1) * left.col_stride < left.data.len(),
+        "the tile's rows inside the left matrix"
+    );
+    // SAFETY: the caller's promise for `out`, the assertions for the rest; an `Isa` exists only on
+    // a machine that has it.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::tile_avx512(left, right, out, stride, height, continues),
+            Isa::Avx512 => x86::tile_avx512(tile, out, stride, continues),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::tile_avx2(left, right, out, stride, height, continues),
-            Isa::Portable => {
-                by_height!(F32x4, 2, [4 3 2 1], left, right, out, stride, height, continues)
+            Isa::Avx2 => x86::tile_avx2(tile, out, stride, continues),
+            Isa::Portable if tile.width <= 4 => {
+                by_height!(F32x4, 1, [4 3 2 1], tile, out, stride, continues)
             }
+            Isa::Portable => by_height!(F32x4, 2, [4 3 2 1], tile, out, stride, continues),
         }
     }
 }
@@ -346,21 +391,19 @@ unsafe fn run_tile(
 /// One register tile: `HEIGHT` rows of `VECTORS` vectors.
 ///
 /// # Safety
-/// `out` must be valid for `HEIGHT` rows of `VECTORS * L::WIDTH` elements, `stride` apart, and the
-/// machine must have the instructions of `L`.
+/// `out` must be valid for `HEIGHT` rows of `VECTORS * L::WIDTH` elements, `stride` apart; the
+/// operands of `tile` must have all rows and columns it names; the machine must have the
+/// instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector loads and stores")]
 unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
-    left: &[f32],
-    right: &[f32],
+    tile: &Tile<'_>,
     out: *mut f32,
     stride: usize,
     continues: bool,
 ) {
-    let depth = left.len() / HEIGHT;
-    assert!(left.len() == depth * HEIGHT && right.len() == depth * VECTORS * L::WIDTH);
-    // SAFETY: `out` by the caller's promise; `left` and `right` are read within the lengths just
-    // asserted.
+    let (row_stride, col_stride) = (tile.left.row_stride, tile.left.col_stride);
+    // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; HEIGHT];
         if continues {
@@ -370,20 +413,21 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
                 }
             }
         }
-        let (mut a, mut b) = (left.as_ptr(), right.as_ptr());
-        for _ in 0..depth {
+        let (mut a, mut b) = (tile.left.data.as_ptr(), tile.right.as_ptr());
+        for _ in 0..tile.depth {
             let mut columns = [L::splat(0.0); VECTORS];
             for (v, column) in columns.iter_mut().enumerate() {
                 *column = L::load(b.add(v * L::WIDTH));
             }
             for (r, row) in sums.iter_mut().enumerate() {
-                let factor = L::splat(*a.add(r));
+                let factor = L::splat(*a.add(r * row_stride));
                 for (sum, column) in row.iter_mut().zip(columns) {
                     *sum = L::mul_add(factor, column, *sum);
                 }
             }
-            a = a.add(HEIGHT);
-            b = b.add(VECTORS * L::WIDTH);
+            // The last step leaves the slices: `wrapping` keeps that no more than arithmetic.
+            a = a.wrapping_add(col_stride);
+            b = b.wrapping_add(tile.shape.width);
         }
         for (r, row) in sums.iter().enumerate() {
             for (v, sum) in row.iter().enumerate() {
@@ -444,40 +488,46 @@ mod x86 {
         _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
     };
 
-    use super::{Lanes, kernel};
+    use super::{Lanes, Tile, kernel};
 
     /// # Safety
-    /// `out` as for [`kernel`]; the machine must have AVX-512F.
-    #[target_feature(enable = "avx512f")]
+    /// As for [`kernel`]; the machine must have AVX-512F and VL.
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     #[expect(unsafe_code, reason = "writes through a raw pointer")]
     pub(super) unsafe fn tile_avx512(
-        left: &[f32],
-        right: &[f32],
+        tile: &Tile<'_>,
         out: *mut f32,
         stride: usize,
-        height: usize,
         continues: bool,
     ) {
         // SAFETY: the caller's promise.
         unsafe {
-            by_height!(F32x16, 2, [12 11 10 9 8 7 6 5 4 3 2 1], left, right, out, stride, height, continues);
+            match tile.width {
+                ..=8 => {
+                    by_height!(F32x8, 1, [12 11 10 9 8 7 6 5 4 3 2 1], tile, out, stride, continues)
+                }
+                ..=16 => {
+                    by_height!(F32x16, 1, [12 11 10 9 8 7 6 5 4 3 2 1], tile, out, stride, continues)
+                }
+                _ => {
+                    by_height!(F32x16, 2, [12 11 10 9 8 7 6 5 4 3 2 1], tile, out, stride, continues)
+                }
+            }
         }
     }
 
     /// # Safety
-    /// `out` as for [`kernel`]; the machine must have AVX2 and FMA.
+    /// As for [`kernel`]; the machine must have AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
     #[expect(unsafe_code, reason = "writes through a raw pointer")]
-    pub(super) unsafe fn tile_avx2(
-        left: &[f32],
-        right: &[f32],
-        out: *mut f32,
-        stride: usize,
-        height: usize,
-        continues: bool,
-    ) {
+    pub(super) unsafe fn tile_avx2(tile: &Tile<'_>, out: *mut f32, stride: usize, continues: bool) {
         // SAFETY: the caller's promise.
-        unsafe { by_height!(F32x8, 2, [6 5 4 3 2 1], left, right, out, stride, height, continues) }
+        unsafe {
+            match tile.width {
+                ..=8 => by_height!(F32x8, 1, [6 5 4 3 2 1], tile, out, stride, continues),
+                _ => by_height!(F32x8, 2, [6 5 4 3 2 1], tile, out, stride, continues),
+            }
+        }
     }
 
     /// Implements [`Lanes`] by intrinsics: `lanes!(F32x8, __m256, 8, set1, load, store, fmadd)`

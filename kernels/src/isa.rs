@@ -55,37 +55,46 @@ impl Isa {
             Self::Portable => true,
         }
     }
+}
 
-    /// Runs `f` compiled for this set. The compiler vectorises plain loops in `f` with it.
-    #[inline(always)]
-    #[expect(unsafe_code, reason = "calls functions compiled for instructions the machine has")]
-    pub(crate) fn run<R>(self, f: impl FnOnce() -> R) -> R {
-        match self {
+/// Compiles functions once for each set of vector instructions; the plain loops in them are
+/// vectorised with it. `vectorised! { fn f(x: &[f32]) -> f32 { .. } }` expands to
+/// `fn f(isa: Isa, x: &[f32]) -> f32`, which runs the body compiled for `isa`.
+///
+/// (A closure run inside a function with the instructions enabled would be simpler, but nothing
+/// makes the compiler inline it, and without that `mul_add` is a call.)
+macro_rules! vectorised {
+    ($($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$attribute])*
+        $visibility fn $name(isa: $crate::isa::Isa, $($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn body($($argument: $type),*) $(-> $result)? $body
+
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the machine has the set, see `Isa`.
-            Self::Avx512 => unsafe { avx512(f) },
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+            fn avx512($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the machine has the set, see `Isa`.
-            Self::Avx2 => unsafe { avx2(f) },
-            Self::Portable => f(),
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($argument: $type),*) $(-> $result)? {
+                body($($argument),*)
+            }
+
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` exists only on a machine that has it.
+                #[expect(unsafe_code, reason = "calls code for instructions the machine has")]
+                $crate::isa::Isa::Avx512 => unsafe { avx512($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` exists only on a machine that has it.
+                #[expect(unsafe_code, reason = "calls code for instructions the machine has")]
+                $crate::isa::Isa::Avx2 => unsafe { avx2($($argument),*) },
+                $crate::isa::Isa::Portable => body($($argument),*),
+            }
         }
-    }
+    )*};
 }
 
-/// Runs `f` compiled for the widest instructions of this machine.
-#[inline(always)]
-pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    Isa::best().run(f)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-fn avx512<R>(f: impl FnOnce() -> R) -> R {
-    f()
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2<R>(f: impl FnOnce() -> R) -> R {
-    f()
-}
+pub(crate) use vectorised;

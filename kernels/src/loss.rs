@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     exp::exp,
-    isa::vectorised,
+    isa::{Isa, vectorised},
     reduce::{LANES, fold},
 };
 
@@ -31,11 +31,12 @@ pub fn cross_entropy(logits: &mut [f32], labels: &[Option<u32>], scale: f32) -> 
     }
     assert_eq!(logits.len() % labels.len(), 0, "whole rows");
     let vocabulary = logits.len() / labels.len();
+    let isa = Isa::best();
     let losses: Vec<f64> = logits
         .par_chunks_exact_mut(vocabulary)
         .zip(labels)
         .map(|(row, label)| match label {
-            Some(label) => vectorised(|| row_loss(row, *label as usize, scale)),
+            Some(label) => row_loss(isa, row, *label as usize, scale),
             None => {
                 row.fill(0.0);
                 0.0
@@ -45,18 +46,19 @@ pub fn cross_entropy(logits: &mut [f32], labels: &[Option<u32>], scale: f32) -> 
     LabelLoss { sum: losses.iter().sum(), labels: labels.iter().flatten().count() }
 }
 
-#[inline(always)]
-fn row_loss(row: &mut [f32], label: usize, scale: f32) -> f64 {
-    let largest = max(row);
-    let shifted = row[label] - largest;
-    let sum = exp_in_place(row, largest);
-    let loss = libm::log(f64::from(sum)) - f64::from(shifted);
-    let factor = scale / sum;
-    for value in row.iter_mut() {
-        *value *= factor;
+vectorised! {
+    fn row_loss(row: &mut [f32], label: usize, scale: f32) -> f64 {
+        let largest = max(row);
+        let shifted = row[label] - largest;
+        let sum = exp_in_place(row, largest);
+        let loss = libm::log(f64::from(sum)) - f64::from(shifted);
+        let factor = scale / sum;
+        for value in row.iter_mut() {
+            *value *= factor;
+        }
+        row[label] -= scale;
+        loss
     }
-    row[label] -= scale;
-    loss
 }
 
 /// Returns the largest element, or negative infinity of nothing. The maximum is the same in any

@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::{isa::vectorised, reduce::dot_inline};
+use crate::{
+    isa::{Isa, vectorised},
+    reduce::dot_inline,
+};
 
 /// Writes `x / sqrt(mean(x^2) + eps) * gain` for each row of `x` to `out`, and returns
 /// `1 / sqrt(mean(x^2) + eps)` of each row, which the backward pass needs.
@@ -15,18 +18,9 @@ pub fn rms_norm(out: &mut [f32], x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> 
     let width = gain.len();
     assert_eq!(out.len(), x.len(), "output as large as input");
     assert_eq!(x.len() % width, 0, "whole rows of {width}");
-    out.chunks_exact_mut(width)
-        .zip(x.chunks_exact(width))
-        .map(|(out, x)| {
-            vectorised(|| {
-                let inverse = 1.0 / (dot_inline(x, x) / width as f32 + eps).sqrt();
-                for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
-                    *out = x * inverse * gain;
-                }
-                inverse
-            })
-        })
-        .collect()
+    let isa = Isa::best();
+    let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+    rows.map(|(out, x)| forward(isa, out, x, gain, eps)).collect()
 }
 
 /// Adds the gradient with respect to `x` to `dx`, given that of the output.
@@ -39,19 +33,13 @@ pub fn rms_norm_backward(dx: &mut [f32], dy: &[f32], x: &[f32], gain: &[f32], in
     let width = gain.len();
     assert_eq!(inverse.len() * width, x.len(), "one factor for each row");
     assert!(dy.len() == x.len() && dx.len() == x.len(), "gradients as large as input");
+    let isa = Isa::best();
     dx.par_chunks_exact_mut(width)
         .zip(dy.par_chunks_exact(width))
         .zip(x.par_chunks_exact(width))
         .zip(inverse)
-        .for_each(|(((dx, dy), x), &inverse)| {
-            vectorised(|| {
-                let scaled: Vec<f32> = dy.iter().zip(gain).map(|(dy, gain)| dy * gain).collect();
-                let mean = dot_inline(&scaled, x) * inverse * inverse / width as f32;
-                for ((dx, scaled), x) in dx.iter_mut().zip(&scaled).zip(x) {
-                    *dx += (scaled - x * mean) * inverse;
-                }
-            });
-        });
+        .with_min_len(32)
+        .for_each(|(((dx, dy), x), &inverse)| backward(isa, dx, dy, x, gain, inverse));
 }
 
 /// Adds the gradient with respect to the gain to `dgain`.
@@ -61,11 +49,32 @@ pub fn rms_norm_backward(dx: &mut [f32], dy: &[f32], x: &[f32], gain: &[f32], in
 pub fn rms_norm_gain_backward(dgain: &mut [f32], dy: &[f32], x: &[f32], inverse: &[f32]) {
     let width = dgain.len();
     assert!(dy.len() == x.len() && inverse.len() * width == x.len(), "whole rows of {width}");
+    let isa = Isa::best();
     for ((dy, x), &inverse) in dy.chunks_exact(width).zip(x.chunks_exact(width)).zip(inverse) {
-        vectorised(|| {
-            for ((dgain, dy), x) in dgain.iter_mut().zip(dy).zip(x) {
-                *dgain += dy * (x * inverse);
-            }
-        });
+        gain_backward(isa, dgain, dy, x, inverse);
+    }
+}
+
+vectorised! {
+    fn forward(out: &mut [f32], x: &[f32], gain: &[f32], eps: f32) -> f32 {
+        let inverse = 1.0 / (dot_inline(x, x) / x.len() as f32 + eps).sqrt();
+        for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
+            *out = x * inverse * gain;
+        }
+        inverse
+    }
+
+    fn backward(dx: &mut [f32], dy: &[f32], x: &[f32], gain: &[f32], inverse: f32) {
+        let scaled: Vec<f32> = dy.iter().zip(gain).map(|(dy, gain)| dy * gain).collect();
+        let mean = dot_inline(&scaled, x) * inverse * inverse / x.len() as f32;
+        for ((dx, scaled), x) in dx.iter_mut().zip(&scaled).zip(x) {
+            *dx += (scaled - x * mean) * inverse;
+        }
+    }
+
+    fn gain_backward(dgain: &mut [f32], dy: &[f32], x: &[f32], inverse: f32) {
+        for ((dgain, dy), x) in dgain.iter_mut().zip(dy).zip(x) {
+            *dgain += dy * (x * inverse);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Sums over vectors, in an order that does not depend on the machine.
 
-use crate::isa::vectorised;
+use crate::isa::{Isa, vectorised};
 
 /// Partial sums kept side by side; element `i` of a vector goes to lane `i % LANES`. Wide enough
 /// to fill one AVX-512 register and two AVX2 ones.
@@ -41,7 +41,7 @@ pub(crate) fn dot_inline(x: &[f32], y: &[f32]) -> f32 {
 /// If the lengths differ.
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     assert_eq!(x.len(), y.len(), "vectors of one length");
-    vectorised(|| dot_inline(x, y))
+    dot_on(Isa::best(), x, y)
 }
 
 /// Returns the dot product of `x` and `y`, accumulated in `f64` over 16 lanes: products of two
@@ -51,7 +51,33 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
 /// If the lengths differ.
 pub fn dot_f64(x: &[f32], y: &[f32]) -> f64 {
     assert_eq!(x.len(), y.len(), "vectors of one length");
-    vectorised(|| {
+    dot_f64_on(Isa::best(), x, y)
+}
+
+/// Adds `x` to `y`, element by element.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add_assign(y: &mut [f32], x: &[f32]) {
+    assert_eq!(x.len(), y.len(), "vectors of one length");
+    add_on(Isa::best(), y, x);
+}
+
+/// Adds `a * x` to `y`, element by element, rounding once.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
+    assert_eq!(x.len(), y.len(), "vectors of one length");
+    axpy_on(Isa::best(), y, a, x);
+}
+
+vectorised! {
+    fn dot_on(x: &[f32], y: &[f32]) -> f32 {
+        dot_inline(x, y)
+    }
+
+    fn dot_f64_on(x: &[f32], y: &[f32]) -> f64 {
         let mut lanes = [0f64; LANES];
         let (x_chunks, x_rest) = x.as_chunks::<LANES>();
         let (y_chunks, y_rest) = y.as_chunks::<LANES>();
@@ -64,25 +90,20 @@ pub fn dot_f64(x: &[f32], y: &[f32]) -> f64 {
             lanes[lane] += f64::from(x) * f64::from(y);
         }
         fold(lanes)
-    })
-}
+    }
 
-/// Adds `x` to `y`, element by element.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn add_assign(y: &mut [f32], x: &[f32]) {
-    assert_eq!(x.len(), y.len(), "vectors of one length");
-    vectorised(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
-}
+    fn add_on(y: &mut [f32], x: &[f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    }
 
-/// Adds `a * x` to `y`, element by element, rounding once.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
-    assert_eq!(x.len(), y.len(), "vectors of one length");
-    vectorised(|| y.iter_mut().zip(x).for_each(|(y, x)| *y = a.mul_add(*x, *y)));
+    fn axpy_on(y: &mut [f32], a: f32, x: &[f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = a.mul_add(*x, *y));
+    }
+
+    /// Multiplies each element by `factor`.
+    pub(crate) fn scale(values: &mut [f32], factor: f32) {
+        values.iter_mut().for_each(|value| *value *= factor);
+    }
 }
 
 /// Returns the index of the largest element, the first of equals; `None` for an empty slice.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::isa::vectorised;
+use crate::isa::{Isa, vectorised};
 
 /// Turns the heads of queries and keys by the position of their row.
 ///
@@ -51,21 +51,11 @@ impl Rope {
         let width = x.len() / positions.len();
         let half = self.frequencies.len();
         assert_eq!(width % (2 * half), 0, "whole heads");
-        let table = self.table(last as usize + 1);
+        let (isa, table) = (Isa::best(), self.table(last as usize + 1));
         for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
             let place = position as usize * half;
             let (cos, sin) = (&table.cos[place..place + half], &table.sin[place..place + half]);
-            vectorised(|| {
-                for head in row.chunks_exact_mut(2 * half) {
-                    let (first, second) = head.split_at_mut(half);
-                    for index in 0..half {
-                        let (x, y) = (first[index], second[index]);
-                        let sin = sign * sin[index];
-                        first[index] = x * cos[index] - y * sin;
-                        second[index] = y * cos[index] + x * sin;
-                    }
-                }
-            });
+            turn(isa, row, cos, sin, sign);
         }
     }
 
@@ -83,5 +73,21 @@ impl Rope {
         let larger = Arc::new(Table { cos, sin });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&larger);
         larger
+    }
+}
+
+vectorised! {
+    /// Turns the heads of one row.
+    fn turn(row: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+        let half = cos.len();
+        for head in row.chunks_exact_mut(2 * half) {
+            let (first, second) = head.split_at_mut(half);
+            let angles = cos.iter().zip(sin);
+            for ((x, y), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
+                let (turned, sin) = (*x, sign * sin);
+                *x = turned * cos - *y * sin;
+                *y = *y * cos + turned * sin;
+            }
+        }
     }
 }

@@ -44,7 +44,8 @@ impl Template {
 
     /// Returns the tokens of a row: prompt, completion, end of text.
     ///
-    /// At most `limit` tokens; what is over is cut from the end.
+    /// At most `limit` tokens: of a longer row the prompt loses its middle (what begins a text and
+    /// the end of a question say most), down to half of `limit`, and then the completion its end.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -55,12 +56,16 @@ impl Template {
         eos: Option<u32>,
         limit: usize,
     ) -> Result<Tokens> {
-        let mut tokens = self.prompt(tokenizer, row.prompt())?;
-        let prompt = tokens.len();
-        tokens.extend(tokenizer.encode(row.completion(), false)?);
-        tokens.extend(eos);
-        tokens.truncate(limit);
-        Ok(Tokens { prompt: prompt.min(tokens.len()), tokens })
+        let mut prompt = self.prompt(tokenizer, row.prompt())?;
+        let mut completion = tokenizer.encode(row.completion(), false)?;
+        completion.extend(eos);
+        let room = limit.saturating_sub(completion.len()).max(limit / 2);
+        if prompt.len() > room {
+            let begin = room.min(1);
+            prompt.drain(begin..prompt.len() - (room - begin));
+        }
+        completion.truncate(limit.saturating_sub(prompt.len()));
+        Ok(Tokens::new(&prompt, &completion))
     }
 }
 
@@ -90,6 +95,24 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_is_too_long_keeps_both_ends_of_the_prompt_and_the_begin_of_the_completion() {
+        let tokenizer = Tokenizer::train(&[], 258).unwrap();
+        let template = Template::new("", "?");
+        let row = Row::exchange("abcdefgh", "123456").unwrap();
+        let text = |limit| {
+            let tokens = template.row(&tokenizer, &row, None, limit).unwrap();
+            assert!(tokens.tokens.len() <= limit);
+            let (prompt, completion) = tokens.tokens.split_at(tokens.prompt);
+            (tokenizer.decode(prompt).unwrap(), tokenizer.decode(completion).unwrap())
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(text(100), pair("abcdefgh?", "123456"));
+        assert_eq!(text(12), pair("efgh?", "123456"));
+        assert_eq!(text(8), pair("gh?", "1234"));
+        assert_eq!(text(1).1, "");
+    }
 
     #[test]
     fn labels_are_the_next_tokens_of_the_completion() {

@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10)]
     pub epochs: usize,
     /// The longest row in tokens; longer ones are cut.
-    #[arg(long, default_value_t = 160)]
+    #[arg(long, default_value_t = 256)]
     pub max_tokens: usize,
     /// How influence is computed.
     #[arg(long, value_enum, default_value_t = MethodName::Datainf)]
