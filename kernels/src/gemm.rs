@@ -503,10 +503,10 @@ mod x86 {
         // SAFETY: the caller's promise.
         unsafe {
             match tile.width {
-                ..=8 => {
+                0..=8 => {
                     by_height!(F32x8, 1, [12 11 10 9 8 7 6 5 4 3 2 1], tile, out, stride, continues)
                 }
-                ..=16 => {
+                9..=16 => {
                     by_height!(F32x16, 1, [12 11 10 9 8 7 6 5 4 3 2 1], tile, out, stride, continues)
                 }
                 _ => {
