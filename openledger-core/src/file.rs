@@ -53,7 +53,7 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let written = if special {
         File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes))
     } else {
-        tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        new_file(folder).and_then(|mut file| {
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
@@ -65,6 +65,15 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
             .with_source(e)
             .with_retryable(false)
     })
+}
+
+/// Makes a temporary file that everybody may read whom the user's mask lets: it becomes a file of
+/// the user, not a secret.
+fn new_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -93,6 +102,18 @@ mod tests {
         assert_eq!(missing.kind(), ErrorKind::NotFound);
         assert!(missing.to_string().contains("nothing"));
         assert_eq!(read(folder.path(), 1).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_written_file_is_as_open_as_any_other() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, theirs] = ["ours", "theirs"].map(|name| folder.path().join(name));
+        write(&ours, b"one").unwrap();
+        std::fs::write(&theirs, b"one").unwrap();
+        let mode = |path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(ours), mode(theirs));
     }
 
     #[test]

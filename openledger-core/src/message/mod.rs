@@ -124,6 +124,11 @@ impl<M: Message> Signed<M> {
         &self.message
     }
 
+    /// Returns the domain it claims to be signed for.
+    pub const fn domain(&self) -> Domain {
+        self.domain
+    }
+
     /// Returns the signature.
     pub const fn signature(&self) -> &Signature {
         &self.signature
