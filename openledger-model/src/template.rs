@@ -42,10 +42,20 @@ impl Template {
         tokenizer.encode(&[&self.before, prompt, &self.between].concat(), true)
     }
 
+    /// Shortens a prompt to `limit` tokens: it keeps its first token, which says that a text begins,
+    /// and its end, which is next to the answer.
+    pub fn cut(mut prompt: Vec<u32>, limit: usize) -> Vec<u32> {
+        if prompt.len() > limit {
+            let begin = limit.min(1);
+            prompt.drain(begin..prompt.len() - (limit - begin));
+        }
+        prompt
+    }
+
     /// Returns the tokens of a row: prompt, completion, end of text.
     ///
-    /// At most `limit` tokens: of a longer row the prompt loses its middle (what begins a text and
-    /// the end of a question say most), down to half of `limit`, and then the completion its end.
+    /// At most `limit` tokens: of a longer row the prompt is [cut](Self::cut), down to half of
+    /// `limit`, and then the completion loses its end.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -56,14 +66,10 @@ impl Template {
         eos: Option<u32>,
         limit: usize,
     ) -> Result<Tokens> {
-        let mut prompt = self.prompt(tokenizer, row.prompt())?;
+        let prompt = self.prompt(tokenizer, row.prompt())?;
         let mut completion = tokenizer.encode(row.completion(), false)?;
         completion.extend(eos);
-        let room = limit.saturating_sub(completion.len()).max(limit / 2);
-        if prompt.len() > room {
-            let begin = room.min(1);
-            prompt.drain(begin..prompt.len() - (room - begin));
-        }
+        let prompt = Self::cut(prompt, limit.saturating_sub(completion.len()).max(limit / 2));
         completion.truncate(limit.saturating_sub(prompt.len()));
         Ok(Tokens::new(&prompt, &completion))
     }
@@ -83,6 +89,11 @@ impl Tokens {
     /// Joins a prompt and what followed it.
     pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
         Self { tokens: [prompt, completion].concat(), prompt: prompt.len() }
+    }
+
+    /// Takes tokens of which the first `prompt` are given.
+    pub fn from_parts(tokens: Vec<u32>, prompt: usize) -> Self {
+        Self { prompt: prompt.min(tokens.len()), tokens }
     }
 
     /// Returns, for each token, the next one if the model has to say it.
@@ -111,7 +122,7 @@ mod tests {
         assert_eq!(text(100), pair("abcdefgh?", "123456"));
         assert_eq!(text(12), pair("efgh?", "123456"));
         assert_eq!(text(8), pair("gh?", "1234"));
-        assert_eq!(text(1).1, "");
+        assert_eq!(text(1), pair("", "1"));
     }
 
     #[test]

@@ -9,6 +9,14 @@ use crate::{Llama, LlamaConfig, Lora, LoraConfig, Model, ModelFiles, Tokenizer};
 /// # Errors
 /// Never; the signature spares callers an `expect`.
 pub fn tiny(seed: u64) -> Result<Model> {
+    Model::load(&tiny_files(seed)?)
+}
+
+/// Makes the files of [`tiny`].
+///
+/// # Errors
+/// As [`tiny`].
+pub fn tiny_files(seed: u64) -> Result<ModelFiles> {
     let tokenizer = Tokenizer::train(&[], 258)?;
     let eos = tokenizer.token("</s>").unwrap_or_default();
     let mut config = LlamaConfig::small(258, 32, 2, 4, eos)?;
@@ -20,7 +28,7 @@ pub fn tiny(seed: u64) -> Result<Model> {
             weights.data_mut(param).iter_mut().for_each(|w| *w *= 8.0);
         }
     }
-    Model::load(&ModelFiles::new(config.to_json(), tokenizer.to_json(), weights.to_safetensors()))
+    Ok(ModelFiles::new(config.to_json(), tokenizer.to_json(), weights.to_safetensors()))
 }
 
 /// Makes matrices for `model` of which none is zero.
