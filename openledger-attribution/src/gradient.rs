@@ -37,6 +37,42 @@ impl GradientInfluence {
         Self { model, adapter, preconditioner, damping: 0.1, max_bytes: 8 << 30, progress: None }
     }
 
+    /// Takes the method that a receipt names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if it is not one that [`describe`](Method::describe) returns.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use openledger_attribution::{GradientInfluence, Method};
+    /// use openledger_model::{Adapter, LoraConfig, testing};
+    ///
+    /// let model = Arc::new(testing::tiny(1)?);
+    /// let config = LoraConfig::default();
+    /// let files = testing::lora(&model, &config, 3)?.to_files(model.network(), &config);
+    /// let adapter = Arc::new(Adapter::load(model.network(), &files)?);
+    /// let method = GradientInfluence::named("datainf;damping=0.25", model, adapter)?;
+    /// assert_eq!(method.describe(), "datainf;damping=0.25");
+    /// # Ok::<(), openledger_core::Error>(())
+    /// ```
+    pub fn named(name: &str, model: Arc<Model>, adapter: Arc<Adapter>) -> Result<Self> {
+        let (kind, damping) = name.split_once(";damping=").unwrap_or((name, "0.1"));
+        let preconditioner = match kind {
+            "gradient-dot" => Some(Preconditioner::Identity),
+            "datainf" => Some(Preconditioner::DataInf),
+            "block-exact" => Some(Preconditioner::BlockExact),
+            _ => None,
+        };
+        let made = preconditioner.zip(damping.parse().ok()).map(|(preconditioner, damping)| {
+            Self::new(model, adapter, preconditioner).with_damping(damping)
+        });
+        // One name for each method: what is not said back is another one.
+        made.filter(|method| method.describe() == name).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("no gradient influence `{name}`"))
+        })
+    }
+
     /// Returns this with another damping.
     #[must_use]
     pub const fn with_damping(mut self, damping: f64) -> Self {
@@ -118,8 +154,7 @@ impl Method for GradientInfluence {
                 Ok(gradient)
             })
             .collect::<Result<Vec<_>>>()?;
-        let blocks = Blocks::new(&gradients)?;
-        drop(gradients);
+        let blocks = Blocks::new(gradients)?;
         let prepared = Preconditioned::new(blocks, self.preconditioner, self.damping)?;
         Ok(Box::new(BoundGradients { method: self.clone(), prepared }))
     }

@@ -1,44 +1,77 @@
 //! Small dense symmetric systems in `f64`, every sum in a fixed order.
 
-/// The Cholesky factor of a positive definite matrix.
+use rayon::prelude::*;
+
+/// The lower triangle of a symmetric matrix, row after row without gaps: row `i` has `i + 1`
+/// numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Cholesky {
+pub(crate) struct Triangle {
     size: usize,
-    /// Lower triangle, row by row.
-    lower: Vec<f64>,
+    values: Vec<f64>,
 }
 
+impl Triangle {
+    /// Makes the matrix of `value(i, j)`, called for `j <= i`, from any thread.
+    pub(crate) fn new(size: usize, value: impl Fn(usize, usize) -> f64 + Sync) -> Self {
+        let mut values = vec![0.0; begin(size)];
+        let mut rows = Vec::with_capacity(size);
+        let mut rest = &mut values[..];
+        for row in 0..size {
+            let (line, after) = rest.split_at_mut(row + 1);
+            rows.push(line);
+            rest = after;
+        }
+        rows.into_par_iter().enumerate().for_each(|(i, line)| {
+            line.iter_mut().enumerate().for_each(|(j, entry)| *entry = value(i, j));
+        });
+        Self { size, values }
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.values[begin(row)..=begin(row) + row]
+    }
+}
+
+/// Where a row begins in a triangle.
+const fn begin(row: usize) -> usize {
+    row * (row + 1) / 2
+}
+
+/// The Cholesky factor of a positive definite matrix.
+#[derive(Clone, Debug)]
+pub(crate) struct Cholesky(Triangle);
+
 impl Cholesky {
-    /// Factors a symmetric matrix, of which the lower triangle is read; `None` if it is not positive
-    /// definite. Costs `size^3 / 3` operations.
-    pub(crate) fn new(size: usize, mut matrix: Vec<f64>) -> Option<Self> {
-        for column in 0..size {
-            let (done, rest) = matrix.split_at_mut(column * size);
-            let (pivot_row, below) = rest.split_at_mut(size);
-            let _ = done;
-            let pivot = pivot_row[column] - dot(&pivot_row[..column], &pivot_row[..column]);
+    /// Factors a symmetric matrix; `None` if it is not positive definite. Costs `size^3 / 3`
+    /// operations.
+    pub(crate) fn new(mut matrix: Triangle) -> Option<Self> {
+        for row in 0..matrix.size {
+            let (above, rest) = matrix.values.split_at_mut(begin(row));
+            let line = &mut rest[..=row];
+            for column in 0..row {
+                let other = &above[begin(column)..=begin(column) + column];
+                line[column] =
+                    (line[column] - dot(&line[..column], &other[..column])) / other[column];
+            }
+            let pivot = line[row] - dot(&line[..row], &line[..row]);
             if pivot.is_nan() || pivot <= 0.0 {
                 return None;
             }
-            let root = pivot.sqrt();
-            pivot_row[column] = root;
-            for row in below.chunks_exact_mut(size) {
-                row[column] = (row[column] - dot(&row[..column], &pivot_row[..column])) / root;
-            }
+            line[row] = pivot.sqrt();
         }
-        Some(Self { size, lower: matrix })
+        Some(Self(matrix))
     }
 
     /// Solves for one right-hand side, in place.
     pub(crate) fn solve(&self, x: &mut [f64]) {
-        for row in 0..self.size {
-            let line = &self.lower[row * self.size..(row + 1) * self.size];
+        for row in 0..self.0.size {
+            let line = self.0.row(row);
             x[row] = (x[row] - dot(&line[..row], &x[..row])) / line[row];
         }
-        for row in (0..self.size).rev() {
-            x[row] /= self.lower[row * self.size + row];
+        for row in (0..self.0.size).rev() {
+            let line = self.0.row(row);
+            x[row] /= line[row];
             let value = x[row];
-            let line = &self.lower[row * self.size..row * self.size + row];
             x[..row].iter_mut().zip(line).for_each(|(x, l)| *x -= l * value);
         }
     }
@@ -67,23 +100,21 @@ mod tests {
     fn a_solved_system_gives_the_right_hand_side_back() {
         let size = 19;
         let value = |i: usize, j: usize| ((i * 31 + j * 17) % 13) as f64 / 7.0 - 0.9;
-        let mut matrix = vec![0.0; size * size];
-        for i in 0..size {
-            for j in 0..size {
-                matrix[i * size + j] = (0..size).map(|k| value(i, k) * value(j, k)).sum();
-            }
-            matrix[i * size + i] += 1.0;
-        }
+        let entry = |i: usize, j: usize| {
+            let sum: f64 = (0..size).map(|k| value(i, k) * value(j, k)).sum();
+            sum + if i == j { 1.0 } else { 0.0 }
+        };
         let expected: Vec<f64> = (0..size).map(|i| i as f64 - 4.0).collect();
-        let mut x: Vec<f64> =
-            (0..size).map(|i| dot(&matrix[i * size..(i + 1) * size], &expected)).collect();
-        Cholesky::new(size, matrix).unwrap().solve(&mut x);
+        let product = |i| (0..size).map(|j| entry(i, j) * expected[j]).sum();
+        let mut x: Vec<f64> = (0..size).map(product).collect();
+        Cholesky::new(Triangle::new(size, entry)).unwrap().solve(&mut x);
         assert!(x.iter().zip(&expected).all(|(x, e)| (x - e).abs() < 1e-9));
     }
 
     #[test]
     fn a_matrix_that_is_not_positive_definite_has_no_factor() {
-        assert!(Cholesky::new(2, vec![1.0, 2.0, 2.0, 1.0]).is_none());
-        assert!(Cholesky::new(1, vec![f64::NAN]).is_none());
+        let indefinite = Triangle::new(2, |i, j| if i == j { 1.0 } else { 2.0 });
+        assert!(Cholesky::new(indefinite).is_none());
+        assert!(Cholesky::new(Triangle::new(1, |_, _| f64::NAN)).is_none());
     }
 }

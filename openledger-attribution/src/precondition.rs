@@ -19,7 +19,7 @@ use openledger_core::{Error, Result};
 use openledger_kernels::dot_f64;
 use rayon::prelude::*;
 
-use crate::linear::Cholesky;
+use crate::linear::{Cholesky, Triangle};
 
 /// How a query's gradient is preconditioned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,22 +48,26 @@ struct Block {
 }
 
 impl Blocks {
-    /// Takes each row's gradient as a list of blocks.
+    /// Takes each row's gradient as a list of blocks; a row's memory is freed as it is taken over.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without rows, or if two rows
     /// differ in the blocks they have.
-    pub fn new(rows: &[Vec<Vec<f32>>]) -> Result<Self> {
+    pub fn new(rows: Vec<Vec<Vec<f32>>>) -> Result<Self> {
         let first = rows.first().ok_or_else(|| Error::invalid("gradients of no row"))?;
         let sizes: Vec<usize> = first.iter().map(Vec::len).collect();
         if rows.iter().any(|row| !row.iter().map(Vec::len).eq(sizes.iter().copied())) {
             return Err(Error::invalid("gradients of different shapes"));
         }
-        let blocks = (0..).zip(sizes).map(|(index, size): (usize, usize)| Block {
-            size,
-            gradients: rows.iter().flat_map(|row| &row[index]).copied().collect(),
-        });
-        Ok(Self { rows: rows.len(), blocks: blocks.collect() })
+        let count = rows.len();
+        let empty = |size| Block { size, gradients: Vec::with_capacity(size * count) };
+        let mut blocks: Vec<Block> = sizes.into_iter().map(empty).collect();
+        for row in rows {
+            for (block, gradient) in blocks.iter_mut().zip(row) {
+                block.gradients.extend_from_slice(&gradient);
+            }
+        }
+        Ok(Self { rows: count, blocks })
     }
 
     /// Returns the number of rows.
@@ -180,26 +184,22 @@ fn prepare(block: &Block, preconditioner: Preconditioner, damping: f64) -> Resul
                 }
             }
             let fisher = gram(&columns, d, n, 1.0 / n as f64, lambda);
-            Prepared::Direct { factor: Cholesky::new(d, fisher).ok_or_else(indefinite)? }
+            Prepared::Direct { factor: Cholesky::new(fisher).ok_or_else(indefinite)? }
         }
         Preconditioner::BlockExact => {
             let gram = gram(&block.gradients, n, d, 1.0, n as f64 * lambda);
-            Prepared::Woodbury { lambda, factor: Cholesky::new(n, gram).ok_or_else(indefinite)? }
+            Prepared::Woodbury { lambda, factor: Cholesky::new(gram).ok_or_else(indefinite)? }
         }
     })
 }
 
-/// The lower triangle of `scale * X X' + diagonal * I` for `X` of `size` rows of `width`.
-fn gram(x: &[f32], size: usize, width: usize, scale: f64, diagonal: f64) -> Vec<f64> {
+/// `scale * X X' + diagonal * I` for `X` of `size` rows of `width`.
+fn gram(x: &[f32], size: usize, width: usize, scale: f64, diagonal: f64) -> Triangle {
     let row = |index: usize| &x[index * width..(index + 1) * width];
-    let mut gram = vec![0.0; size * size];
-    gram.par_chunks_exact_mut(size).enumerate().for_each(|(i, line)| {
-        for (j, value) in line[..=i].iter_mut().enumerate() {
-            *value = scale * dot_f64(row(i), row(j));
-        }
-        line[i] += diagonal;
-    });
-    gram
+    Triangle::new(size, |i, j| {
+        let product = scale * dot_f64(row(i), row(j));
+        if i == j { product + diagonal } else { product }
+    })
 }
 
 impl Prepared {

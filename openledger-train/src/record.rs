@@ -1,6 +1,6 @@
 //! The training record: what an adapter was made of.
 
-use openledger_core::{AdapterId, B256, DatanetVersion, ModelId, digest};
+use openledger_core::{AdapterId, B256, DatanetVersion, Error, ModelId, Result, digest};
 use openledger_model::{LoraConfig, Template};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,15 @@ pub struct TrainingRecord {
 }
 
 impl TrainingRecord {
+    /// Reads a record that [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt) if it is not one.
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        serde_json::from_slice(json)
+            .map_err(|e| Error::corrupt("cannot read a training record").with_source(e))
+    }
+
     /// Returns the record as JSON, the same bytes every time.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and finite numbers are always JSON")

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 type Gradient = Vec<Vec<f32>>;
 
 fn influence(rows: &[Gradient], query: &Gradient, preconditioner: Preconditioner) -> Vec<f64> {
-    let blocks = Blocks::new(rows).unwrap();
+    let blocks = Blocks::new(rows.to_vec()).unwrap();
     Preconditioned::new(blocks, preconditioner, 0.1).unwrap().influence(query).unwrap()
 }
 
@@ -58,7 +58,7 @@ proptest! {
         let pad = |block: &[f32]| vec![[block, &[0.0; 8]].concat()];
         let padded: Vec<Gradient> = rows.iter().map(|row| pad(&row[0])).collect();
         // Three times the size makes lambda a third, so three times the damping keeps it.
-        let blocks = Blocks::new(&padded).unwrap();
+        let blocks = Blocks::new(padded).unwrap();
         let prepared = Preconditioned::new(blocks, Preconditioner::BlockExact, 0.3).unwrap();
         let woodbury = prepared.influence(&pad(&query)).unwrap();
         for (direct, woodbury) in direct.iter().zip(&woodbury) {
@@ -85,13 +85,13 @@ fn a_block_without_gradients_says_nothing_and_bad_input_is_refused() {
     let with = influence(&rows, &vec![vec![5.0, 5.0], vec![1.0]], Preconditioner::BlockExact);
     let alone: Vec<Gradient> = rows.iter().map(|row| vec![row[1].clone()]).collect();
     assert_eq!(with, influence(&alone, &vec![vec![1.0]], Preconditioner::BlockExact));
-    assert!(Blocks::new(&[]).is_err());
-    assert!(Blocks::new(&[vec![vec![1.0]], vec![vec![1.0, 2.0]]]).is_err());
-    let blocks = || Blocks::new(&[vec![vec![1.0f32]]]).unwrap();
+    assert!(Blocks::new(Vec::new()).is_err());
+    assert!(Blocks::new(vec![vec![vec![1.0]], vec![vec![1.0, 2.0]]]).is_err());
+    let blocks = || Blocks::new(vec![vec![vec![1.0f32]]]).unwrap();
     for damping in [0.0, -1.0, f64::NAN] {
         assert!(Preconditioned::new(blocks(), Preconditioner::DataInf, damping).is_err());
     }
-    let nan = Blocks::new(&[vec![vec![f32::NAN]]]).unwrap();
+    let nan = Blocks::new(vec![vec![vec![f32::NAN]]]).unwrap();
     assert!(Preconditioned::new(nan, Preconditioner::DataInf, 0.1).is_err());
     let prepared = Preconditioned::new(blocks(), Preconditioner::DataInf, 0.1).unwrap();
     assert!(prepared.influence(&[vec![1.0, 2.0]]).is_err());
