@@ -1,11 +1,13 @@
 //! What the example apps share.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "apps talk to their user")]
 
+mod check;
 mod progress;
 pub mod quickstart;
 
 use openledger_core::Error;
 
+pub use check::Checker;
 pub use progress::bar;
 
 /// The README's code sample, compiled and run with the documentation tests.

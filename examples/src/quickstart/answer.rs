@@ -61,6 +61,7 @@ pub(super) async fn answer(
     for (number, (asked, completion)) in (1u64..).zip(asked.into_iter().zip(answers)) {
         let Trained { adapter, corpus, .. } = &trained[asked.trained];
         let method = method(world, adapter, options.method);
+        let described = method.describe();
         let bound = match &mut bounds[asked.trained] {
             Some(bound) => bound,
             empty => empty.insert(bind(method, corpus, &trained[asked.trained].name)?),
@@ -76,7 +77,7 @@ pub(super) async fn answer(
             model: world.model.id(),
             adapter: adapter.id(),
             datanets: corpus.versions().to_vec(),
-            method: describe(options.method),
+            method: described,
             prompt: Receipt::text_hash(&asked.prompt),
             output: Receipt::text_hash(&completion.text),
             tokens_in: asked.tokens.len() as u64,
@@ -105,16 +106,20 @@ pub(super) async fn answer(
 
 /// Every held-out prompt for the adapter of all Datanets, and the first of each Datanet for its own.
 fn questions(world: &World, datanets: &[Collected]) -> Result<Vec<Asked>> {
+    let room = world.model.network().decoder().max_positions().saturating_sub(MAX_ANSWER + 1);
     let mut asked = Vec::new();
     for (index, datanet) in datanets.iter().enumerate() {
         let of_all = datanet.held_out.iter().map(|prompt| (0, prompt));
-        let of_its_own = datanet.held_out.iter().take(1).map(|prompt| (1 + index, prompt));
+        let own = if datanets.len() > 1 { 1 } else { 0 };
+        let of_its_own = datanet.held_out.iter().take(own).map(|prompt| (1 + index, prompt));
         for (trained, prompt) in of_all.chain(of_its_own) {
-            let mut tokens = world.template.prompt(world.model.tokenizer(), prompt)?;
-            let room =
-                world.model.network().decoder().max_positions().saturating_sub(MAX_ANSWER + 1);
-            tokens.truncate(room);
-            asked.push(Asked { trained, expected: index, prompt: prompt.clone(), tokens });
+            let tokens = prompt.tokens(world.model.tokenizer(), &world.template, room)?;
+            asked.push(Asked {
+                trained,
+                expected: index,
+                prompt: prompt.text().to_owned(),
+                tokens,
+            });
         }
     }
     Ok(asked)
@@ -144,21 +149,12 @@ async fn generate(world: &World, trained: &[Trained], asked: &[Asked]) -> Result
 }
 
 /// The method of the user's choice for one adapter.
-pub(super) fn method(
+fn method(
     world: &World,
     adapter: &Arc<openledger_model::Adapter>,
     name: MethodName,
 ) -> GradientInfluence {
     GradientInfluence::new(Arc::clone(&world.model), Arc::clone(adapter), name.into())
-}
-
-fn describe(name: MethodName) -> String {
-    // The description does not depend on model and adapter; see `GradientInfluence::describe`.
-    match name {
-        MethodName::Datainf => "datainf;damping=0.1".to_owned(),
-        MethodName::BlockExact => "block-exact;damping=0.1".to_owned(),
-        MethodName::GradientDot => "gradient-dot".to_owned(),
-    }
 }
 
 fn bind(method: GradientInfluence, corpus: &Corpus, name: &str) -> Result<Box<dyn Bound>> {

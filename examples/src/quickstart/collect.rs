@@ -7,7 +7,11 @@ use openledger_core::{
 };
 use openledger_datanet::{Checks, Datanet, Info, Stamp, Submission, Terms, Version};
 
-use super::{World, data::Source, people};
+use super::{
+    World,
+    data::{Prompt, Source},
+    people,
+};
 
 /// A Datanet with its first version.
 pub(super) struct Collected {
@@ -15,7 +19,7 @@ pub(super) struct Collected {
     pub(super) id: DatanetId,
     pub(super) version: Version,
     pub(super) contributors: usize,
-    pub(super) held_out: Vec<String>,
+    pub(super) held_out: Vec<Prompt>,
     /// The transaction that published the version.
     pub(super) tx: String,
     /// One of the signed contributions, for the checks.

@@ -7,6 +7,7 @@ use openledger_datanet::{
     Draft, Limits,
     intake::{self, Fields},
 };
+use openledger_model::{Template, Tokenizer};
 use serde::Deserialize;
 
 use super::Options;
@@ -16,7 +17,38 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) owner: String,
     pub(super) files: Vec<Contributed>,
-    pub(super) held_out: Vec<String>,
+    pub(super) held_out: Vec<Prompt>,
+}
+
+/// Something to answer.
+#[derive(Clone)]
+pub(super) enum Prompt {
+    /// A question, asked in the words the model was trained with.
+    Question(String),
+    /// The beginning of a text, to be continued.
+    Beginning(String),
+}
+
+impl Prompt {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Question(text) | Self::Beginning(text) => text,
+        }
+    }
+
+    /// Returns the tokens of the prompt, at most `limit`.
+    pub(super) fn tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        template: &Template,
+        limit: usize,
+    ) -> Result<Vec<u32>> {
+        let tokens = match self {
+            Self::Question(text) => template.prompt(tokenizer, text)?,
+            Self::Beginning(text) => tokenizer.encode(text, true)?,
+        };
+        Ok(Template::cut(tokens, limit))
+    }
 }
 
 /// What one person brings.
@@ -80,15 +112,16 @@ fn theirs(name: &str, file: &Path, rows: usize) -> Result<Source> {
 }
 
 /// What to ask with: an exchange's prompt, or the first half of a long passage.
-fn prompt(row: &Row) -> Option<String> {
+fn prompt(row: &Row) -> Option<Prompt> {
     if !row.prompt().is_empty() {
-        return Some(row.prompt().to_owned());
+        return Some(Prompt::Question(row.prompt().to_owned()));
     }
     let words = row.completion().split_whitespace().count();
     (words >= PASSAGE_WORDS).then(|| {
         let half = row.completion().len() / 2;
         let cut = row.completion()[..row.completion().floor_char_boundary(half)].trim_end();
-        cut.rsplit_once(char::is_whitespace).map_or(cut, |(whole, _)| whole).to_owned()
+        let whole = cut.rsplit_once(char::is_whitespace).map_or(cut, |(whole, _)| whole);
+        Prompt::Beginning(whole.to_owned())
     })
 }
 
@@ -120,7 +153,9 @@ fn ours() -> Result<Vec<Source>> {
                 name: name.to_owned(),
                 owner: format!("the owner of {name}"),
                 files,
-                held_out: questions.map(|held_out| held_out.question.clone()).collect(),
+                held_out: questions
+                    .map(|held_out| Prompt::Question(held_out.question.clone()))
+                    .collect(),
             })
         })
         .collect()

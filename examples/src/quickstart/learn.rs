@@ -2,14 +2,17 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use openledger_attribution::{Corpus, Source};
+use openledger_attribution::Corpus;
 use openledger_chain::{ModelEntry, Price, Registry};
-use openledger_core::{AdapterId, Amount, B256, ContentHash, Result, encode};
+use openledger_core::{Amount, B256, Result, encode};
 use openledger_model::{Adapter, AdapterFiles, Lora, LoraConfig, Model, Template, Tokens};
 use openledger_train::{AdamW, Backend, Native, Plan, Schedule, TrainingRecord, fit};
 
 use super::{Options, World, collect::Collected};
-use crate::bar;
+use crate::{
+    bar,
+    check::{self, Stored},
+};
 
 /// An adapter with what it was made of.
 pub(super) struct Trained {
@@ -23,8 +26,6 @@ pub(super) struct Trained {
     pub(super) loss_last: f64,
     /// The transaction that registered it.
     pub(super) tx: String,
-    /// Where its files are in the store: configuration and weights.
-    pub(super) stored: [ContentHash; 2],
 }
 
 /// What every adapter costs: 0.2 OPEN for a thousand tokens read, 0.8 for a thousand written.
@@ -56,9 +57,9 @@ pub(super) async fn learn(
 
     let all: Vec<usize> = (0..datanets.len()).collect();
     let mut sets = vec![("all".to_owned(), all)];
-    sets.extend(
-        datanets.iter().enumerate().map(|(index, datanet)| (datanet.name.clone(), vec![index])),
-    );
+    // With one Datanet its own adapter would be that of all.
+    let own = if datanets.len() > 1 { datanets } else { &[] };
+    sets.extend(own.iter().enumerate().map(|(index, datanet)| (datanet.name.clone(), vec![index])));
     let mut trained = Vec::new();
     for (name, indices) in sets {
         trained.push(train_one(world, datanets, options, name, indices).await?);
@@ -80,9 +81,11 @@ async fn train_one(
         indices.iter().map(|&index| &datanets[index]),
     )?;
     let network = Arc::new(world.model.network().clone());
-    let config = LoraConfig::default().with_rank(8, 16.0).with_base(world.model.id().to_string());
+    let config = LoraConfig::default()
+        .with_rank(options.rank, 2.0 * options.rank as f64)
+        .with_base(world.model.id().to_string());
     let plan = Plan::default().with_epochs(options.epochs).with_batch(8).with_rate(
-        4e-3,
+        options.rate,
         10,
         Schedule::Cosine,
     );
@@ -110,7 +113,7 @@ async fn train_one(
         seed: SEED,
         adapter: files.id(),
     };
-    let stored = publish(world, &files, &record).await?;
+    publish(world, &files, &record).await?;
     let adapter = Arc::new(Adapter::load(&network, &files)?);
     let entry = ModelEntry {
         model: adapter.id().into(),
@@ -127,60 +130,26 @@ async fn train_one(
         rows.len(),
         adapter.id()
     );
-    Ok(Trained { name, adapter, corpus, datanets: indices, loss_first, loss_last, tx, stored })
+    Ok(Trained { name, adapter, corpus, datanets: indices, loss_first, loss_last, tx })
 }
 
 /// Puts an adapter and its record where anybody who has the id finds them.
-async fn publish(
-    world: &World,
-    files: &AdapterFiles,
-    record: &TrainingRecord,
-) -> Result<[ContentHash; 2]> {
-    let config = world.store.put(files.config.clone().into()).await?;
-    let weights = world.store.put(files.weights.clone().into()).await?;
-    let record = world.store.put(record.to_json().into()).await?;
-    let head = format!("adapters/{}", files.id()).parse()?;
-    world.store.create(&head, encode(&(config, weights, record)).into()).await?;
-    Ok([config, weights])
-}
-
-/// Fetches a published adapter.
-pub(super) async fn fetch(
-    world: &World,
-    id: AdapterId,
-    stored: [ContentHash; 2],
-) -> Result<Adapter> {
-    let [config, weights] = stored;
-    let files = AdapterFiles::new(
-        world.store.get(config).await?.to_vec(),
-        world.store.get(weights).await?.to_vec(),
+async fn publish(world: &World, files: &AdapterFiles, record: &TrainingRecord) -> Result<()> {
+    let stored: Stored = (
+        world.store.put(files.config.clone().into()).await?,
+        world.store.put(files.weights.clone().into()).await?,
+        world.store.put(record.to_json().into()).await?,
     );
-    let adapter = Adapter::load(world.model.network(), &files)?;
-    if adapter.id() != id {
-        let found = adapter.id();
-        return Err(openledger_core::Error::corrupt(format!(
-            "adapter {found} where {id} should be"
-        )));
-    }
-    Ok(adapter)
+    world.store.create(&check::head(files.id())?, encode(&stored).into()).await
 }
 
 /// The rows of Datanet versions as the model is trained on them.
-pub(super) fn corpus<'a>(
+fn corpus<'a>(
     model: &Model,
     template: &Template,
     max_tokens: usize,
     datanets: impl Iterator<Item = &'a Collected>,
 ) -> Result<Corpus> {
-    let sources = datanets.map(|datanet| source(&datanet.version));
+    let sources = datanets.map(|datanet| check::source(&datanet.version));
     Corpus::new(model, template, max_tokens, sources)
-}
-
-/// What attribution needs of a version.
-pub(super) fn source(version: &openledger_datanet::Version) -> Source {
-    let rows = version.records().iter();
-    Source {
-        pin: version.pin(),
-        rows: rows.map(|record| (record.id, record.contributor, record.row.clone())).collect(),
-    }
 }

@@ -22,7 +22,9 @@ use openledger_core::{Amount, Error, Result, Store, U256, file};
 use openledger_model::{Model, Template};
 use serde::Serialize;
 
-pub use report::Report;
+pub use report::{
+    AdapterReport, ClaimReport, DatanetReport, InferenceReport, Report, SettlementReport,
+};
 
 use people::People;
 
@@ -39,16 +41,22 @@ pub struct Options {
     #[arg(long, value_name = "NAME=FILE", value_parser = data::parse_argument)]
     pub data: Vec<(String, PathBuf)>,
     /// Rows to take from each file of `--data`; ten of those after them are held out.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 600)]
     pub rows: usize,
     /// Passes over the rows in training.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 8)]
     pub epochs: usize,
+    /// The rank of the adapters.
+    #[arg(long, default_value_t = 16)]
+    pub rank: usize,
+    /// The largest step of training.
+    #[arg(long, default_value_t = 3e-3)]
+    pub rate: f64,
     /// The longest row in tokens; longer ones are cut.
     #[arg(long, default_value_t = 256)]
     pub max_tokens: usize,
     /// How influence is computed.
-    #[arg(long, value_enum, default_value_t = MethodName::Datainf)]
+    #[arg(long, value_enum, default_value_t = MethodName::BlockExact)]
     pub method: MethodName,
     /// Write the result as JSON.
     #[arg(long)]
@@ -163,7 +171,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         answers: &answers,
         settled: &settled,
     };
-    let checks = verify::verify(&mut world, &story, options).await?;
+    let checks = verify::verify(&mut world, &story).await?;
 
     let report = report::report(&story, checks, begun.elapsed().as_secs_f64());
     if let Some(path) = &options.chain_log {

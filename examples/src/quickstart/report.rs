@@ -69,6 +69,10 @@ pub struct InferenceReport {
     pub prompt: String,
     /// What it said.
     pub completion: String,
+    /// What was attributed: prompt and answer.
+    pub tokens: Vec<u32>,
+    /// How many of the tokens are the prompt.
+    pub prompt_tokens: usize,
     /// What it cost.
     pub fee: Amount,
     /// The Datanet the prompt belongs to.
@@ -133,6 +137,8 @@ pub(super) fn report(story: &Story<'_>, checks: CheckList, seconds: f64) -> Repo
             adapter: receipt.adapter.to_string(),
             prompt: answer.prompt.clone(),
             completion: answer.text.clone(),
+            tokens: answer.tokens.tokens.clone(),
+            prompt_tokens: answer.tokens.prompt,
             fee: receipt.fee,
             expected_datanet: datanet_name(answer.expected),
             top_datanet: datanet_name(answer.top),

@@ -2,22 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use openledger_attribution::Method;
 use openledger_chain::{Attributions, Registry, Rewards, settlement::Claim};
 use openledger_core::{
-    Amount, B256, Receipt, Result, Row, RowShare, Shares, encode, merkle,
+    Amount, B256, Receipt, Result, Row, RowShare, Shares, merkle,
     message::{Nonces, Signature, Signed},
     share::split,
 };
 use openledger_datanet::{Checks, Datanet, Submission};
 
-use super::{
-    Options, World,
-    answer::{self, Answered},
-    collect::Collected,
-    learn::{self, Trained},
-    settle::Settled,
-};
+use super::{World, answer::Answered, collect::Collected, learn::Trained, settle::Settled};
+
+use crate::Checker;
 
 /// All that happened.
 pub(super) struct Story<'a> {
@@ -30,18 +25,14 @@ pub(super) struct Story<'a> {
 /// Checks by name; each is true if it came out as it should.
 pub(super) type CheckList = BTreeMap<&'static str, bool>;
 
-pub(super) async fn verify(
-    world: &mut World,
-    story: &Story<'_>,
-    options: &Options,
-) -> Result<CheckList> {
+pub(super) async fn verify(world: &mut World, story: &Story<'_>) -> Result<CheckList> {
     let mut checks = CheckList::new();
     let mut check = |name: &'static str, said: String, holds: bool| {
         println!("  [{}] {said}", if holds { "ok" } else { "FAILED" });
         checks.insert(name, holds);
     };
 
-    let same = recompute(world, story, options).await?;
+    let same = recompute(world, story).await?;
     check(
         "receipt_recomputed",
         "a receipt's shares recomputed from model and data: the same bytes".into(),
@@ -98,31 +89,12 @@ pub(super) async fn verify(
     Ok(checks)
 }
 
-/// Computes one receipt's shares again, from nothing but the store, the model and the receipt.
-async fn recompute(world: &World, story: &Story<'_>, options: &Options) -> Result<bool> {
+/// Computes one receipt's shares again, as somebody else would.
+async fn recompute(world: &World, story: &Story<'_>) -> Result<bool> {
     let answer = &story.answers[0];
-    let trained = &story.trained[answer.trained];
     let receipt = answer.receipt.unverified();
-    let adapter = Arc::new(learn::fetch(world, receipt.adapter, trained.stored).await?);
-    let mut sources = Vec::new();
-    for pin in &receipt.datanets {
-        let datanet = Datanet::open(world.store.clone(), pin.datanet, Checks::default()).await?;
-        let version = datanet.version(pin.version).await?;
-        if version.pin() != *pin {
-            return Ok(false);
-        }
-        sources.push(learn::source(&version));
-    }
-    let corpus = openledger_attribution::Corpus::new(
-        &world.model,
-        &world.template,
-        options.max_tokens,
-        sources,
-    )?;
-    let method = answer::method(world, &adapter, options.method);
-    let influence = method.bind(&corpus)?.influence(&answer.tokens)?;
-    let shares = corpus.shares(&influence)?;
-    Ok(method.describe() == receipt.method && encode(&shares) == encode(&receipt.shares))
+    let mut checker = Checker::new(world.store.clone(), Arc::clone(&world.model));
+    Ok(checker.check(receipt, &answer.tokens).await.is_ok())
 }
 
 async fn row_proofs(world: &World, story: &Story<'_>) -> Result<(bool, bool, String)> {
@@ -212,15 +184,11 @@ async fn changed_proof(world: &World, story: &Story<'_>) -> Result<(String, bool
     let with_more = world.chain.claim(story.settled.root, &more, &proof).await;
     proof[0].0[0] ^= 1;
     let with_flip = world.chain.claim(story.settled.root, &claim, &proof).await;
-    let refused =
-        |result: &Result<_>| result.as_ref().is_err_and(|e| e.report().contains("ProofInvalid"));
-    let both =
-        refused(&with_more.map(drop)) && refused(&with_flip.as_ref().map(drop).map_err(clone));
-    Ok((with_flip.err().map_or_else(|| "taken".to_owned(), |e| e.report()), both))
-}
-
-fn clone(error: &openledger_core::Error) -> openledger_core::Error {
-    openledger_core::Error::new(error.kind(), error.report())
+    let reports = [with_more, with_flip]
+        .map(|answer| answer.err().map_or_else(|| "taken".to_owned(), |e| e.report()));
+    let both = reports.iter().all(|report| report.contains("ProofInvalid"));
+    let [_, with_flip] = reports;
+    Ok((with_flip, both))
 }
 
 async fn claimed_twice(world: &World, story: &Story<'_>) -> Result<(String, bool)> {
