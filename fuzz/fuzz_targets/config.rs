@@ -1,0 +1,8 @@
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+use openledger_model::{LlamaConfig, LoraConfig};
+
+fuzz_target!(|data: &[u8]| {
+    let _ = LlamaConfig::parse(data);
+    let _ = LoraConfig::parse(data);
+});
