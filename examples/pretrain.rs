@@ -39,7 +39,7 @@ struct Options {
     #[arg(long, default_value_t = 6)]
     heads: usize,
     /// Passes over the texts.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 6)]
     epochs: usize,
     /// Largest step size.
     #[arg(long, default_value_t = 2e-3)]

@@ -84,7 +84,7 @@ async fn train_one(
     let config = LoraConfig::default()
         .with_rank(options.rank, 2.0 * options.rank as f64)
         .with_base(world.model.id().to_string());
-    let plan = Plan::default().with_epochs(options.epochs).with_batch(8).with_rate(
+    let plan = Plan::default().with_epochs(options.passes()).with_batch(8).with_rate(
         options.rate,
         10,
         Schedule::Cosine,

@@ -41,11 +41,12 @@ pub struct Options {
     #[arg(long, value_name = "NAME=FILE", value_parser = data::parse_argument)]
     pub data: Vec<(String, PathBuf)>,
     /// Rows to take from each file of `--data`; ten of those after them are held out.
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 800)]
     pub rows: usize,
-    /// Passes over the rows in training.
-    #[arg(long, default_value_t = 8)]
-    pub epochs: usize,
+    /// Passes over the rows in training; without it 8, and 20 over the Datanets of our own, which
+    /// are small.
+    #[arg(long)]
+    pub epochs: Option<usize>,
     /// The rank of the adapters.
     #[arg(long, default_value_t = 16)]
     pub rank: usize,
@@ -70,6 +71,12 @@ pub struct Options {
     /// Keep rows, adapters and receipts in this folder instead of memory.
     #[arg(long)]
     pub store: Option<PathBuf>,
+}
+
+impl Options {
+    fn passes(&self) -> usize {
+        self.epochs.unwrap_or(if self.data.is_empty() { 20 } else { 8 })
+    }
 }
 
 /// The methods to choose from.

@@ -45,7 +45,7 @@ impl World {
                 .map(|file| (file.split('.').next().unwrap().to_owned(), self.path(file)))
                 .to_vec(),
             rows: 9,
-            epochs: 6,
+            epochs: Some(6),
             rank: 4,
             rate: 4e-3,
             max_tokens: 128,
