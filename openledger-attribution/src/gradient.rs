@@ -7,10 +7,13 @@ use openledger_model::{Adapter, Batch, Gradients, Model, Tape, Tokens, Trainable
 use rayon::prelude::*;
 
 use crate::{
-    Corpus,
+    Corpus, CorpusRow,
     method::{Bound, Method},
     precondition::{Blocks, Preconditioned, Preconditioner},
 };
+
+/// Rows whose gradients are held beside those already in place.
+const ROWS_AT_ONCE: usize = 64;
 
 /// Called after each row whose gradient was computed, from any thread.
 pub type ProgressFn = Arc<dyn Fn() + Send + Sync>;
@@ -94,6 +97,19 @@ impl GradientInfluence {
         self
     }
 
+    fn gradients(&self, rows: &[CorpusRow]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let gradients = rows.par_iter().map(|row| {
+            let gradient = self.gradient(&row.tokens).map_err(|e| {
+                Error::new(e.kind(), format!("cannot differentiate row {}", row.id)).with_source(e)
+            })?;
+            if let Some(progress) = &self.progress {
+                progress();
+            }
+            Ok(gradient)
+        });
+        gradients.collect()
+    }
+
     /// The gradient of a sequence's mean loss, matrix by matrix.
     fn gradient(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>> {
         self.model.network().check_tokens(&tokens.tokens)?;
@@ -140,21 +156,17 @@ impl Method for GradientInfluence {
                 format!("gradients of {bytes} bytes, {} allowed", self.max_bytes),
             ));
         }
-        let gradients = corpus
-            .rows()
-            .par_iter()
-            .map(|row| {
-                let gradient = self.gradient(&row.tokens).map_err(|e| {
-                    Error::new(e.kind(), format!("cannot differentiate row {}", row.id))
-                        .with_source(e)
-                })?;
-                if let Some(progress) = &self.progress {
-                    progress();
-                }
-                Ok(gradient)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let blocks = Blocks::new(gradients)?;
+        let mut blocks: Option<Blocks> = None;
+        for rows in corpus.rows().chunks(ROWS_AT_ONCE) {
+            let mut part = Blocks::new(self.gradients(rows)?)?;
+            if let Some(blocks) = &mut blocks {
+                blocks.append(&part)?;
+            } else {
+                part.reserve(corpus.rows().len() - rows.len());
+                blocks = Some(part);
+            }
+        }
+        let blocks = blocks.map_or_else(|| Blocks::new(Vec::new()), Ok)?;
         let prepared = Preconditioned::new(blocks, self.preconditioner, self.damping)?;
         Ok(Box::new(BoundGradients { method: self.clone(), prepared }))
     }

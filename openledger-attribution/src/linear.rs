@@ -21,8 +21,14 @@ impl Triangle {
             rows.push(line);
             rest = after;
         }
-        rows.into_par_iter().enumerate().for_each(|(i, line)| {
-            line.iter_mut().enumerate().for_each(|(j, entry)| *entry = value(i, j));
+        rows.par_chunks_mut(PANEL).enumerate().for_each(|(panel, lines)| {
+            let first = panel * PANEL;
+            for j in 0..first + lines.len() {
+                let below = j.saturating_sub(first);
+                for (line, i) in lines.iter_mut().zip(first..).skip(below) {
+                    line[j] = value(i, j);
+                }
+            }
         });
         Self { size, values }
     }
@@ -31,6 +37,9 @@ impl Triangle {
         &self.values[begin(row)..=begin(row) + row]
     }
 }
+
+/// Rows worked on together: what one of them reads from memory serves all.
+const PANEL: usize = 8;
 
 /// Where a row begins in a triangle.
 const fn begin(row: usize) -> usize {
@@ -45,19 +54,32 @@ impl Cholesky {
     /// Factors a symmetric matrix; `None` if it is not positive definite. Costs `size^3 / 3`
     /// operations.
     pub(crate) fn new(mut matrix: Triangle) -> Option<Self> {
-        for row in 0..matrix.size {
-            let (above, rest) = matrix.values.split_at_mut(begin(row));
-            let line = &mut rest[..=row];
-            for column in 0..row {
+        for first in (0..matrix.size).step_by(PANEL) {
+            let end = (first + PANEL).min(matrix.size);
+            let (above, rest) = matrix.values.split_at_mut(begin(first));
+            let mut lines: Vec<&mut [f64]> = Vec::with_capacity(PANEL);
+            let mut rest = &mut rest[..begin(end) - begin(first)];
+            for row in first..end {
+                let (line, after) = rest.split_at_mut(row + 1);
+                lines.push(line);
+                rest = after;
+            }
+            for column in 0..first {
                 let other = &above[begin(column)..=begin(column) + column];
-                line[column] =
-                    (line[column] - dot(&line[..column], &other[..column])) / other[column];
+                lines.iter_mut().for_each(|line| eliminate(line, other, column));
             }
-            let pivot = line[row] - dot(&line[..row], &line[..row]);
-            if pivot.is_nan() || pivot <= 0.0 {
-                return None;
+            for at in 0..lines.len() {
+                let (before, from) = lines.split_at_mut(at);
+                let (line, row) = (&mut *from[0], first + at);
+                for (other, column) in before.iter().zip(first..) {
+                    eliminate(line, other, column);
+                }
+                let pivot = line[row] - dot(&line[..row], &line[..row]);
+                if pivot.is_nan() || pivot <= 0.0 {
+                    return None;
+                }
+                line[row] = pivot.sqrt();
             }
-            line[row] = pivot.sqrt();
         }
         Some(Self(matrix))
     }
@@ -75,6 +97,11 @@ impl Cholesky {
             x[..row].iter_mut().zip(line).for_each(|(x, l)| *x -= l * value);
         }
     }
+}
+
+/// Computes one entry of a row of the factor from an earlier row, which is done.
+fn eliminate(line: &mut [f64], other: &[f64], column: usize) {
+    line[column] = (line[column] - dot(&line[..column], &other[..column])) / other[column];
 }
 
 /// The dot product over eight lanes.

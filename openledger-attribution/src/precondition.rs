@@ -70,6 +70,27 @@ impl Blocks {
         Ok(Self { rows: count, blocks })
     }
 
+    /// Appends the rows of another.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if its blocks have other sizes.
+    pub(crate) fn append(&mut self, other: &Self) -> Result<()> {
+        let sizes = |blocks: &Self| blocks.blocks.iter().map(|b| b.size).collect::<Vec<_>>();
+        if sizes(self) != sizes(other) {
+            return Err(Error::invalid("gradients of different shapes"));
+        }
+        for (ours, theirs) in self.blocks.iter_mut().zip(&other.blocks) {
+            ours.gradients.extend_from_slice(&theirs.gradients);
+        }
+        self.rows += other.rows;
+        Ok(())
+    }
+
+    /// Makes room for `rows` more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.blocks.iter_mut().for_each(|block| block.gradients.reserve_exact(rows * block.size));
+    }
+
     /// Returns the number of rows.
     pub const fn rows(&self) -> usize {
         self.rows

@@ -56,16 +56,18 @@ pub(super) async fn answer(
 
     let (split, _) = world.chain.fee_split().await?;
     let deadline = world.chain.now().await? + 7 * 24 * 3_600;
-    let mut bounds: Vec<Option<Box<dyn Bound>>> = trained.iter().map(|_| None).collect();
+    // Answers come adapter by adapter, so the gradients of one are in memory at a time.
+    let mut bounds: Option<(usize, Box<dyn Bound>)> = None;
     let mut answered = Vec::new();
     for (number, (asked, completion)) in (1u64..).zip(asked.into_iter().zip(answers)) {
         let Trained { adapter, corpus, .. } = &trained[asked.trained];
         let method = method(world, adapter, options.method);
         let described = method.describe();
-        let bound = match &mut bounds[asked.trained] {
-            Some(bound) => bound,
-            empty => empty.insert(bind(method, corpus, &trained[asked.trained].name)?),
-        };
+        if bounds.as_ref().is_none_or(|(of, _)| *of != asked.trained) {
+            drop(bounds.take());
+            bounds = Some((asked.trained, bind(method, corpus, &trained[asked.trained].name)?));
+        }
+        let Some((_, bound)) = &bounds else { continue };
         let tokens = Tokens::new(&asked.tokens, &completion.tokens);
         let shares = corpus.shares(&bound.influence(&tokens)?)?;
         let by_datanet = shares.by_datanet();
@@ -122,6 +124,7 @@ fn questions(world: &World, datanets: &[Collected]) -> Result<Vec<Asked>> {
             });
         }
     }
+    asked.sort_by_key(|asked| asked.trained);
     Ok(asked)
 }
 

@@ -43,7 +43,7 @@ pub struct Options {
     /// Rows to take from each file of `--data`; ten of those after them are held out.
     #[arg(long, default_value_t = 800)]
     pub rows: usize,
-    /// Passes over the rows in training; without it 8, and 20 over the Datanets of our own, which
+    /// Passes over the rows in training; without it 6, and 20 over the Datanets of our own, which
     /// are small.
     #[arg(long)]
     pub epochs: Option<usize>,
@@ -75,7 +75,7 @@ pub struct Options {
 
 impl Options {
     fn passes(&self) -> usize {
-        self.epochs.unwrap_or(if self.data.is_empty() { 20 } else { 8 })
+        self.epochs.unwrap_or(if self.data.is_empty() { 20 } else { 6 })
     }
 }
 
