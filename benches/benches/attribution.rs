@@ -1,6 +1,9 @@
 //! What a query costs by each method, on gradients in the shape of a rank-8 adapter. The plain dot
 //! product, which every peer offers, is what the others are measured against.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(missing_docs, reason = "criterion makes public functions")]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use openledger_attribution::{Blocks, Preconditioned, Preconditioner};
 

@@ -1,5 +1,8 @@
 //! Matrix products: ours beside candle's, in the shapes of a small Llama.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(missing_docs, reason = "criterion makes public functions")]
+
 use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use openledger_kernels::{Into, Mat, Packed, gemm, gemm_packed};

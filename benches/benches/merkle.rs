@@ -1,5 +1,8 @@
 //! Trees in OpenZeppelin's layout. The peer is their JavaScript library, which
-//! `benches/merkle.mjs` runs on the same leaves.
+//! `merkle.mjs` beside it runs on the same leaves.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(missing_docs, reason = "criterion makes public functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use openledger_core::{B256, U256, merkle::StandardTree};

@@ -1,5 +1,8 @@
 //! One step of LoRA training: our tape beside candle's autograd on the same decoder.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![allow(missing_docs, reason = "criterion makes public functions")]
+
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
