@@ -46,6 +46,7 @@ struct Published {
 
 #[derive(Deserialize)]
 struct Answer {
+    prompt: String,
     tokens: Vec<u32>,
     prompt_tokens: usize,
     receipt: Signed<Receipt>,
@@ -81,6 +82,9 @@ async fn run(options: &Options) -> Result<()> {
         let receipt = answer.receipt.unverified();
         let verified = answer.receipt.verify_reusable(expected, receipt.deadline);
         let verified = verified.map_err(|e| named(e.into()))?;
+        if Receipt::text_hash(&answer.prompt) != receipt.prompt {
+            return Err(named(Error::corrupt("the receipt is for another prompt")));
+        }
         let tokens = Tokens::from_parts(answer.tokens.clone(), answer.prompt_tokens);
         checker.check(verified.message(), &tokens).await.map_err(named)?;
         println!(

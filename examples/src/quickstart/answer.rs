@@ -57,17 +57,20 @@ pub(super) async fn answer(
     let (split, _) = world.chain.fee_split().await?;
     let deadline = world.chain.now().await? + 7 * 24 * 3_600;
     // Answers come adapter by adapter, so the gradients of one are in memory at a time.
-    let mut bounds: Option<(usize, Box<dyn Bound>)> = None;
+    let mut bound: Option<(usize, Box<dyn Bound>)> = None;
     let mut answered = Vec::new();
     for (number, (asked, completion)) in (1u64..).zip(asked.into_iter().zip(answers)) {
         let Trained { adapter, corpus, .. } = &trained[asked.trained];
         let method = method(world, adapter, options.method);
         let described = method.describe();
-        if bounds.as_ref().is_none_or(|(of, _)| *of != asked.trained) {
-            drop(bounds.take());
-            bounds = Some((asked.trained, bind(method, corpus, &trained[asked.trained].name)?));
-        }
-        let Some((_, bound)) = &bounds else { continue };
+        let (_, bound) = match bound.take_if(|(of, _)| *of == asked.trained) {
+            Some(same) => bound.insert(same),
+            None => {
+                drop(bound.take());
+                let made = bind(method, corpus, &trained[asked.trained].name)?;
+                bound.insert((asked.trained, made))
+            }
+        };
         let tokens = Tokens::new(&asked.tokens, &completion.tokens);
         let shares = corpus.shares(&bound.influence(&tokens)?)?;
         let by_datanet = shares.by_datanet();

@@ -131,8 +131,7 @@ async fn publish(world: &World, adapter: &AdapterFiles, signer: u8) -> Command {
     let domain = Domain { chain_id: 1, contract: node.address() };
     let receipt = Signed::sign(receipt, domain, &signer);
     let Tokens { tokens, prompt, .. } = Tokens::new(&prompt, &output);
-    let result =
-        json!({"inferences": [{"tokens": tokens, "prompt_tokens": prompt, "receipt": receipt}]});
+    let result = json!({"inferences": [{"prompt": "Why?", "tokens": tokens, "prompt_tokens": prompt, "receipt": receipt}]});
     std::fs::write(world.path("result.json"), result.to_string()).unwrap();
     let mut verify = app("verify");
     verify.arg(world.path("result.json")).arg("--store").arg(world.path("store"));
