@@ -2,22 +2,23 @@
 //   npm install && node compile.mjs OUT
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 const root = process.env.NODE_MODULES ?? join(import.meta.dirname, "node_modules");
 const solc = createRequire(join(root, "x.js"))("solc");
 const src = join(import.meta.dirname, "src");
-const names = readdirSync(src).filter((file) => file.endsWith(".sol")).sort();
+const files = readdirSync(src, { recursive: true }).filter((file) => file.endsWith(".sol")).sort();
+const named = (file) => basename(file, ".sol"); // a file's contract has the file's name
 const input = {
   language: "Solidity",
-  sources: Object.fromEntries(names.map((file) => [`src/${file}`, { content: readFileSync(join(src, file), "utf8") }])),
+  sources: Object.fromEntries(files.map((file) => [`src/${file}`, { content: readFileSync(join(src, file), "utf8") }])),
   settings: {
     evmVersion: "cancun",
     optimizer: { enabled: true, runs: 200 },
     metadata: { bytecodeHash: "none", appendCBOR: false },
-    remappings: ["@openzeppelin/=@openzeppelin/"],
+    remappings: ["@openzeppelin/=@openzeppelin/", "solady/=solady/src/"],
     outputSelection: Object.fromEntries(
-      names.map((file) => [`src/${file}`, { [file.replace(".sol", "")]: ["abi", "evm.bytecode.object"] }]),
+      files.map((file) => [`src/${file}`, { [named(file)]: ["abi", "evm.bytecode.object"] }]),
     ),
   },
 };
@@ -30,9 +31,10 @@ if (errors.length > 0) {
 }
 const out = process.argv[2];
 mkdirSync(out, { recursive: true });
-for (const file of names) {
-  const name = file.replace(".sol", "");
-  const contract = output.contracts[`src/${file}`][name];
+for (const file of files) {
+  const name = named(file);
+  const contract = output.contracts[`src/${file}`]?.[name];
+  if (!contract?.evm.bytecode.object) continue; // interfaces and abstract contracts
   const artifact = { abi: contract.abi, bytecode: { object: "0x" + contract.evm.bytecode.object } };
   writeFileSync(join(out, `${name}.json`), JSON.stringify(artifact) + "\n");
 }
