@@ -32,7 +32,7 @@ abstract contract LateQuorum is GovernorCountingSimple {
 
     function proposalDeadline(uint256 proposalId) public view virtual override returns (uint256) {
         uint256 deadline = super.proposalDeadline(proposalId);
-        return clock() + EXTENSION > deadline ? Math.max(deadline, _extended[proposalId]) : deadline;
+        return _isLate(deadline) ? Math.max(deadline, _extended[proposalId]) : deadline;
     }
 
     function _countVote(uint256 proposalId, address account, uint8 support, uint256 totalWeight, bytes memory params)
@@ -41,12 +41,19 @@ abstract contract LateQuorum is GovernorCountingSimple {
         override
         returns (uint256 weight)
     {
-        uint48 extended = clock() + EXTENSION;
-        bool open = extended > super.proposalDeadline(proposalId) && !_quorumReached(proposalId);
+        bool open = _isLate(super.proposalDeadline(proposalId)) && !_quorumReached(proposalId);
         weight = super._countVote(proposalId, account, support, totalWeight, params);
         if (open && _quorumReached(proposalId)) {
+            uint48 extended = clock() + EXTENSION;
             _extended[proposalId] = extended;
             emit ProposalExtended(proposalId, extended);
+        }
+    }
+
+    /// Whether quorum reached now would move the deadline. Two times of 48 bits do not overflow.
+    function _isLate(uint256 deadline) private view returns (bool) {
+        unchecked {
+            return uint256(clock()) + EXTENSION > deadline;
         }
     }
 }
