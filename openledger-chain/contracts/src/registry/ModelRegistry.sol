@@ -119,6 +119,11 @@ contract ModelRegistry is Registry {
         return _storage().models[owner][model];
     }
 
+    /// When `owner` registered `model`, zero for never.
+    function registeredAt(address owner, bytes32 model) external view returns (uint40) {
+        return _storage().models[owner][model].registeredAt;
+    }
+
     function statusOf(address owner, bytes32 model) external view returns (Status) {
         return _storage().models[owner][model].status;
     }
