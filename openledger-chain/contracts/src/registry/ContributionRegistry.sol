@@ -31,19 +31,29 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
         Revoked
     }
 
-    /// One storage slot.
     struct Entry {
         uint40 recordedAt;
         uint64 rows;
         Status status;
     }
 
+    /// An entry in one storage slot, lowest field first. Packed by hand, because the compiler would
+    /// write the fields of a struct one by one.
+    struct Packed {
+        uint256 word;
+    }
+
     /// @custom:storage-location erc7201:openledger.storage.ContributionRegistry
     struct ContributionStorage {
-        mapping(bytes32 key => Entry) entries;
+        mapping(bytes32 datanet => mapping(address contributor => mapping(bytes32 root => Packed))) entries;
     }
 
     bytes32 private constant CONTRIBUTION_STORAGE = 0x87789af29d68ca36274b44178c559b19c1dc4d07eb6f76b46e54eef112536a00;
+
+    uint256 private constant ROWS = 40;
+    uint256 private constant STATUS = ROWS + 64;
+    uint256 private constant PENDING = uint256(Status.Pending) << STATUS;
+    uint256 private constant ACCEPTED = uint256(Status.Accepted) << STATUS;
 
     uint8 public constant PAUSE_RECORD = 0;
     uint8 public constant PAUSE_ACCEPT = 1;
@@ -90,14 +100,14 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
     /// The cheapest thing here, because it happens most: one slot and one event. Nothing is read,
     /// not even whether there is such a Datanet; its owner looks when accepting.
     function contribute(bytes32 datanet, bytes32 root, bytes32 da) external {
-        _submit(datanet, root, 1);
+        _add(datanet, msg.sender, root, 1 << ROWS | PENDING);
         emit Submitted(datanet, msg.sender, root, da);
     }
 
     /// Offers `rows` rows at once; `root` is the root over them.
     function contributeBatch(bytes32 datanet, bytes32 root, uint64 rows, bytes32 da) external {
         if (rows == 0) revert ContributionEmpty();
-        _submit(datanet, root, rows);
+        _add(datanet, msg.sender, root, uint256(rows) << ROWS | PENDING);
         emit SubmittedBatch(datanet, msg.sender, root, rows, da);
     }
 
@@ -111,7 +121,7 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
         if (c.rows == 0) revert ContributionEmpty();
         if (block.timestamp > c.deadline) revert ContributionExpired(c.deadline);
         _checkIntake(c.datanet, c.contributor);
-        _add(c.datanet, c.contributor, c.root, c.rows, Status.Accepted);
+        _add(c.datanet, c.contributor, c.root, uint256(c.rows) << ROWS | ACCEPTED);
         contribution = hashOf(c);
         _checkSignature(c.contributor, contribution, signature);
         emit Contributed(c.datanet, c.contributor, contribution, c.root, c.rows, c.terms);
@@ -120,14 +130,14 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
     /// Accepts what a contributor offered to the caller's Datanet.
     function accept(bytes32 datanet, address contributor, bytes32 root) external whenOpen(PAUSE_ACCEPT) {
         _checkIntake(datanet, contributor);
-        _pending(datanet, contributor, root).status = Status.Accepted;
+        _decide(datanet, contributor, root, Status.Accepted);
         emit Accepted(datanet, contributor, root);
     }
 
     /// Rejects what a contributor offered to the caller's Datanet.
     function reject(bytes32 datanet, address contributor, bytes32 root) external {
         if (DATANETS.ownerOf(datanet) != msg.sender) revert NotOwner(datanet, msg.sender);
-        _pending(datanet, contributor, root).status = Status.Rejected;
+        _decide(datanet, contributor, root, Status.Rejected);
         emit Rejected(datanet, contributor, root);
     }
 
@@ -158,32 +168,43 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
     /// When it came, of how many rows it is, what became of it; a name without an entry has status
     /// `None`.
     function contributions(bytes32 datanet, address contributor, bytes32 root) external view returns (Entry memory) {
-        return _entry(datanet, contributor, root);
+        uint256 word = _packed(datanet, contributor, root).word;
+        return Entry({recordedAt: uint40(word), rows: uint64(word >> ROWS), status: Status(word >> STATUS)});
     }
 
     function statusOf(bytes32 datanet, address contributor, bytes32 root) public view returns (Status) {
-        return _entry(datanet, contributor, root).status;
+        return Status(_packed(datanet, contributor, root).word >> STATUS);
     }
 
     function pausable() public pure override returns (uint128) {
         return uint128(1) << PAUSE_RECORD | uint128(1) << PAUSE_ACCEPT;
     }
 
-    function _submit(bytes32 datanet, bytes32 root, uint64 rows) private {
-        _add(datanet, msg.sender, root, rows, Status.Pending);
+    /// Takes a name that is free, for an entry with these rows and this status.
+    function _add(bytes32 datanet, address contributor, bytes32 root, uint256 word) private {
+        if (root == bytes32(0)) revert RootEmpty();
+        Packed storage p = _packed(datanet, contributor, root);
+        if (p.word != 0) revert ContributionExists(datanet, contributor, root);
+        p.word = block.timestamp | word;
     }
 
-    function _add(bytes32 datanet, address contributor, bytes32 root, uint64 rows, Status status) private {
-        if (root == bytes32(0)) revert RootEmpty();
-        Entry storage e = _entry(datanet, contributor, root);
-        if (e.status != Status.None) revert ContributionExists(datanet, contributor, root);
-        (e.recordedAt, e.rows, e.status) = (uint40(block.timestamp), rows, status);
+    /// Moves a name on from `Pending`.
+    function _decide(bytes32 datanet, address contributor, bytes32 root, Status status) private {
+        Status before = statusOf(datanet, contributor, root);
+        if (before != Status.Pending) revert ContributionNotPending(datanet, contributor, root, before);
+        _setStatus(datanet, contributor, root, status);
     }
 
     function _revoke(bytes32 datanet, address contributor, bytes32 root) private {
-        Entry storage e = _entry(datanet, contributor, root);
-        if (e.status == Status.Revoked) revert ContributionIsRevoked(datanet, contributor, root);
-        e.status = Status.Revoked;
+        if (statusOf(datanet, contributor, root) == Status.Revoked) {
+            revert ContributionIsRevoked(datanet, contributor, root);
+        }
+        _setStatus(datanet, contributor, root, Status.Revoked);
+    }
+
+    function _setStatus(bytes32 datanet, address contributor, bytes32 root, Status status) private {
+        Packed storage p = _packed(datanet, contributor, root);
+        p.word = p.word & ((uint256(1) << STATUS) - 1) | uint256(status) << STATUS;
     }
 
     function _checkIntake(bytes32 datanet, address contributor) private view {
@@ -198,13 +219,8 @@ contract ContributionRegistry is Registry, EIP712Upgradeable {
         }
     }
 
-    function _pending(bytes32 datanet, address contributor, bytes32 root) private view returns (Entry storage e) {
-        e = _entry(datanet, contributor, root);
-        if (e.status != Status.Pending) revert ContributionNotPending(datanet, contributor, root, e.status);
-    }
-
-    function _entry(bytes32 datanet, address contributor, bytes32 root) private view returns (Entry storage) {
-        return _storage().entries[keccak256(abi.encode(datanet, contributor, root))];
+    function _packed(bytes32 datanet, address contributor, bytes32 root) private view returns (Packed storage) {
+        return _storage().entries[datanet][contributor][root];
     }
 
     function _storage() private pure returns (ContributionStorage storage $) {
