@@ -24,16 +24,52 @@ contract! {
     open_token, OpenToken, "artifacts/OpenToken.json"
 }
 contract! {
+    /// OPEN as the bridge mints it on the L2.
+    open_token_l2, OpenTokenL2, "artifacts/OpenTokenL2.json"
+}
+contract! {
+    /// The native coin as an ERC-20 token.
+    wrapped_open, WrappedOpen, "artifacts/WrappedOpen.json"
+}
+contract! {
+    /// The native coin with votes.
+    governance_open, GovernanceOpen, "artifacts/GovernanceOpen.json"
+}
+contract! {
+    /// The first allocation of OPEN.
+    genesis, Genesis, "artifacts/Genesis.json"
+}
+contract! {
+    /// OPEN that is released over time.
+    vesting, Vesting, "artifacts/Vesting.json"
+}
+contract! {
     /// Roles and their members.
     roles, Roles, "artifacts/Roles.json"
 }
 contract! {
-    /// Datanets, contributions, versions.
+    /// The proxy in front of each registry.
+    registry_proxy, RegistryProxy, "artifacts/RegistryProxy.json"
+}
+contract! {
+    /// Datanets and their versions.
     datanet_registry, DatanetRegistry, "artifacts/DatanetRegistry.json"
+}
+contract! {
+    /// Contributions.
+    contribution_registry, ContributionRegistry, "artifacts/ContributionRegistry.json"
+}
+contract! {
+    /// Grants of access.
+    access_grants, AccessGrants, "artifacts/AccessGrants.json"
 }
 contract! {
     /// Models and adapters.
     model_registry, ModelRegistry, "artifacts/ModelRegistry.json"
+}
+contract! {
+    /// Agents.
+    agent_registry, AgentRegistry, "artifacts/AgentRegistry.json"
 }
 contract! {
     /// Batches of receipts.
@@ -50,4 +86,28 @@ contract! {
 contract! {
     /// Payment for inferences.
     inference_escrow, InferenceEscrow, "artifacts/InferenceEscrow.json"
+}
+contract! {
+    /// Stake.
+    staking, Staking, "artifacts/Staking.json"
+}
+contract! {
+    /// Disputes.
+    dispute, Dispute, "artifacts/Dispute.json"
+}
+contract! {
+    /// What governance decided, in its delay.
+    open_timelock, OpenTimelock, "artifacts/OpenTimelock.json"
+}
+contract! {
+    /// Votes on chain.
+    open_governor, OpenGovernor, "artifacts/OpenGovernor.json"
+}
+contract! {
+    /// Votes counted off chain.
+    ballot_box, BallotBox, "artifacts/BallotBox.json"
+}
+contract! {
+    /// Proposals for models.
+    model_proposals, ModelProposals, "artifacts/ModelProposals.json"
 }

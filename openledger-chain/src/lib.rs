@@ -1,17 +1,26 @@
 #![doc = include_str!("../README.md")]
 
 pub mod abi;
+pub mod ballots;
 mod client;
 mod embedded;
 pub mod settlement;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(feature = "x402")]
+pub mod x402;
 
 pub use alloy;
 
 #[cfg(feature = "http")]
 pub use client::http_provider;
 pub use client::{
-    Attributions, Charge, Contracts, DeployOptions, Deployed, DevNode, EvmChain, FeeAccounts,
-    ModelEntry, Payments, Price, Registry, Rewards, RootStatus, Sent, Tx, TxLog, embedded,
-    provider,
+    Access, Action, Agents, Attributions, Batch, BatchName, BatchStatus, CaseStatus, Charge,
+    Choice, ContributionName, ContributionStatus, Contracts, DatanetEntry, DeployOptions, Deployed,
+    DevNode, DisputeTerms, Disputes, Event, EvmChain, FeeAccounts, Files, Governance,
+    GovernancePreset, Ground, Journal, Keep, Kind, Memory, ModelEntry, ModelOffer, ModelStatus,
+    Models, Offer, Patience, Payments, Phase, Power, Price, Proposal, ProposalState, Registry,
+    Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole, StakeStatus,
+    Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
 };
 pub use embedded::{Embedded, Genesis};

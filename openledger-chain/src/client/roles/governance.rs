@@ -179,7 +179,7 @@ impl Governance for EvmChain {
     async fn queue(&self, proposal: &Proposal) -> Result<Sent> {
         let governor = OpenGovernor::new(self.contracts.governor, &self.provider);
         let (targets, values, calls) = proposal.lists();
-        let call = governor.queue_1(targets, values, calls, proposal.description_hash());
+        let call = governor.queue(targets, values, calls, proposal.description_hash());
         self.send("queue a proposal", call).await
     }
 

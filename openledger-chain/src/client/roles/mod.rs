@@ -12,7 +12,14 @@ mod registry;
 mod rewards;
 mod staking;
 
+use alloy::{
+    contract::{CallBuilder, CallDecoder},
+    network::Ethereum,
+    providers::Provider,
+};
 use openledger_core::{Amount, Bytes, Error, Result, message::Signature};
+
+use super::{EvmChain, error::Context};
 
 pub use access::{Access, Use};
 pub use agents::Agents;
@@ -27,11 +34,22 @@ pub use registry::{
 pub use rewards::{Rewards, RootStatus};
 pub use staking::{StakeRole, StakeStatus, Staking};
 
-fn to_u128(amount: Amount) -> Result<u128> {
+pub(super) fn to_u128(amount: Amount) -> Result<u128> {
     u128::try_from(amount.units())
         .map_err(|_| Error::invalid(format!("{amount} units, past 2^128")))
 }
 
 fn signature(signature: &Signature) -> Bytes {
     Bytes::copy_from_slice(signature.as_bytes())
+}
+
+impl EvmChain {
+    /// Runs a call that changes nothing.
+    pub(crate) async fn ask<P: Provider, D: CallDecoder + Unpin>(
+        &self,
+        what: &str,
+        call: CallBuilder<P, D, Ethereum>,
+    ) -> Result<D::CallOutput> {
+        call.call().await.context(what)
+    }
 }
