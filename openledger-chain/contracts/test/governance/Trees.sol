@@ -19,15 +19,15 @@ library Trees {
 
     /// What leads from `leaf` to the root; empty if it is not there.
     function proof(bytes32[] memory nodes, bytes32 leaf) internal pure returns (bytes32[] memory path) {
-        uint256 at = nodes.length;
-        for (uint256 i = nodes.length / 2; i < nodes.length; ++i) if (nodes[i] == leaf) at = i;
-        if (at == nodes.length) return path;
+        uint256 place = nodes.length;
+        for (uint256 i = nodes.length / 2; i < nodes.length; ++i) if (nodes[i] == leaf) place = i;
+        if (place == nodes.length) return path;
         uint256 depth;
-        for (uint256 i = at; i > 0; i = (i - 1) / 2) ++depth;
+        for (uint256 i = place; i > 0; i = (i - 1) / 2) ++depth;
         path = new bytes32[](depth);
         for (uint256 k = 0; k < depth; ++k) {
-            path[k] = nodes[at % 2 == 1 ? at + 1 : at - 1];
-            at = (at - 1) / 2;
+            path[k] = nodes[place % 2 == 1 ? place + 1 : place - 1];
+            place = (place - 1) / 2;
         }
     }
 
