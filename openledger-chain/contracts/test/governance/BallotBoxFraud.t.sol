@@ -2,12 +2,12 @@
 pragma solidity ^0.8.28;
 
 import {BallotBox} from "../../src/governance/BallotBox.sol";
-import {Leaf} from "../../src/governance/Leaf.sol";
+import {Leaf, Totals} from "../../src/governance/Leaf.sol";
 import {Polls} from "./Polls.sol";
 
 /// One wrong thing always brings a tally down, and nothing brings down an honest one.
 contract BallotBoxFraudTest is Polls {
-    uint256 private constant FRAUDS = 20;
+    uint256 private constant FRAUDS = 21;
 
     uint256 private id;
 
@@ -137,6 +137,11 @@ contract BallotBoxFraudTest is Polls {
             // a gap: one index stands twice, the next is missing
             leaves[k].index = (k + 1) % n;
             claim = claimOf(leaves);
+        }
+        if (fraud == 20) {
+            // one more leaf than the claim, which is right without it
+            Leaf memory last = leaves[n - 2];
+            (claim.count, claim.totals) = (uint32(n - 1), Totals(last.forSoFar, last.againstSoFar, last.abstainSoFar));
         }
         return (leaves, signatures, claim);
     }

@@ -131,8 +131,14 @@ contract BallotBoxInvariantTest is Polls {
         queue(r % PROPOSALS);
     }
 
+    /// Takes a proposal as far as it goes: waits for its tally, queues, executes.
     function doExecute(uint256 r) external {
         uint256 which = r % PROPOSALS;
+        uint256 settlesAt = box.tallyOf(box.proposal(ids[which]).tally).settlesAt;
+        if (settlesAt > block.timestamp) vm.warp(settlesAt);
+        try this.doQueue(which) {
+            vm.warp(block.timestamp + DELAY);
+        } catch {}
         execute(which);
         ++executions[ids[which]];
     }
