@@ -7,7 +7,7 @@ import {Polls} from "./Polls.sol";
 
 /// One wrong thing always brings a tally down, and nothing brings down an honest one.
 contract BallotBoxFraudTest is Polls {
-    uint256 private constant FRAUDS = 21;
+    uint256 private constant FRAUDS = 22;
 
     uint256 private id;
 
@@ -126,6 +126,11 @@ contract BallotBoxFraudTest is Polls {
             (leaves[k], leaves[other]) = (leaves[other], leaves[k]);
             (signatures[k], signatures[other]) = (signatures[other], signatures[k]);
             (leaves[k].index, leaves[other].index) = (k, other);
+            total(leaves);
+        } else if (fraud == 21) {
+            leaf.support = 3; // as its voter signed
+            signatures[k] = sign(keys[k], id, 3, leaf.reason);
+            leaf.signatureHash = keccak256(signatures[k]);
             total(leaves);
         }
         claim = claimOf(leaves);
