@@ -8,7 +8,7 @@ use crate::shell::{Result, output, root};
 pub(super) fn check(peers: &Peers) -> Result<String> {
     let chain = root().join("openledger-chain");
     let fresh = peers.scratch("artifacts")?;
-    output(peers.script(&chain.join("contracts/compile.mjs")).arg(&fresh))?;
+    output(peers.script(&peers.contracts().join("compile.mjs")).arg(&fresh))?;
     let committed = files(&chain.join("artifacts"))?;
     let compiled = files(&fresh)?;
     for name in committed.keys().chain(compiled.keys()) {

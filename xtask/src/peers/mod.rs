@@ -1,56 +1,119 @@
 //! The same results as the outside world.
 
+mod analysis;
 mod contracts;
+mod forge;
+mod gas;
 mod merkle;
 mod node;
+mod typed;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use crate::shell::{Result, output, root};
 
-/// What is installed, in the versions compared with.
-const PACKAGES: [&str; 4] = [
-    "solc@0.8.37",
-    "@openzeppelin/contracts@5.7.0",
-    "@openzeppelin/merkle-tree@1.0.8",
-    "@foundry-rs/anvil-linux-amd64@1.7.1",
-];
-
 /// A check: what it compares, and how.
 type Check = (&'static str, fn(&Peers) -> Result<String>);
 
-const CHECKS: [Check; 3] =
-    [("contracts", contracts::check), ("merkle", merkle::check), ("node", node::check)];
+const CHECKS: [Check; 9] = [
+    ("contracts", contracts::check),
+    ("forge", forge::test),
+    ("coverage", forge::coverage),
+    ("halmos", analysis::halmos),
+    ("slither", analysis::slither),
+    ("merkle", merkle::check),
+    ("typed", typed::check),
+    ("gas", gas::check),
+    ("node", node::check),
+];
 
-/// Where the peers are installed.
+/// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.
 pub(crate) struct Peers {
     folder: PathBuf,
 }
 
 impl Peers {
+    /// Copies the contracts and installs the packages their `package.json` names.
     fn install() -> Result<Self> {
         let folder = root().join("target/peers");
-        std::fs::create_dir_all(&folder)?;
+        let contracts = folder.join("contracts");
+        for part in ["src", "test", "bin"] {
+            let copy = contracts.join(part);
+            if copy.exists() {
+                fs::remove_dir_all(&copy)?;
+            }
+            copy_tree(&root().join("openledger-chain/contracts").join(part), &copy)?;
+        }
+        for file in ["package.json", "foundry.toml", "compile.mjs"] {
+            fs::copy(
+                root().join("openledger-chain/contracts").join(file),
+                contracts.join(file),
+            )?;
+        }
         let mut npm = Command::new("npm");
-        npm.args(["install", "--prefix"]).arg(&folder);
-        output(npm.args(["--no-save", "--no-audit", "--no-fund", "--silent"]).args(PACKAGES))?;
+        npm.arg("install").arg("--prefix").arg(&contracts);
+        output(npm.args(["--no-package-lock", "--no-audit", "--no-fund", "--silent"]))?;
         Ok(Self { folder })
     }
 
+    /// Returns the copy of the contracts: Foundry's root.
+    fn contracts(&self) -> PathBuf {
+        self.folder.join("contracts")
+    }
+
     fn modules(&self) -> PathBuf {
-        self.folder.join("node_modules")
+        self.contracts().join("node_modules")
+    }
+
+    /// Returns the path of a tool of Foundry's. The program itself: what npm puts in front of it
+    /// would be stopped in its stead.
+    fn foundry(&self, tool: &str) -> PathBuf {
+        let cpu = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            _ => "amd64",
+        };
+        let system = match std::env::consts::OS {
+            "macos" => "darwin",
+            system => system,
+        };
+        self.modules().join(format!("@foundry-rs/{tool}-{system}-{cpu}/bin/{tool}"))
+    }
+
+    /// Installs a Python tool and returns its path.
+    fn python(&self, package: &str, tool: &str) -> Result<PathBuf> {
+        let venv = self.folder.join("python");
+        let bin = venv.join("bin");
+        if !bin.join("pip").exists() {
+            output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        }
+        if !bin.join(tool).exists() {
+            output(Command::new(bin.join("pip")).args(["install", "--quiet", package]))?;
+        }
+        Ok(bin.join(tool))
+    }
+
+    /// Returns a command in Foundry's root that finds Foundry's tools and the compiler.
+    fn in_contracts(&self, program: &Path) -> Result<Command> {
+        let mut command = Command::new(program);
+        let forge = self.foundry("forge");
+        let tools = forge.parent().map(Path::to_owned).unwrap_or_default();
+        let mut paths = vec![tools, self.contracts().join("bin"), self.folder.join("python/bin")];
+        paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        command.current_dir(self.contracts()).env("PATH", std::env::join_paths(paths)?);
+        Ok(command)
     }
 
     /// Returns an empty folder for what a check writes.
     fn scratch(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
         if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
+            fs::remove_dir_all(&folder)?;
         }
-        std::fs::create_dir_all(&folder)?;
+        fs::create_dir_all(&folder)?;
         Ok(folder)
     }
 
@@ -74,8 +137,24 @@ pub(crate) fn check(only: Option<&str>) -> Result {
     let peers = Peers::install()?;
     for (name, check) in CHECKS {
         if only.is_none_or(|only| only == name) {
+            let begun = std::time::Instant::now();
             let said = check(&peers).map_err(|e| format!("{name}: {e}"))?;
-            println!("{name}: {said}");
+            println!("{name}: {said} ({} s)", begun.elapsed().as_secs());
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_tree(&entry.path(), &target)?,
+            false => {
+                fs::copy(entry.path(), target)?;
+            }
         }
     }
     Ok(())

@@ -13,14 +13,14 @@ use super::Peers;
 use crate::shell::{Result, cargo, json, output};
 
 /// Anvil, stopped when it goes out of scope.
-struct Anvil {
+pub(super) struct Anvil {
     process: Child,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Anvil {
     /// Starts a node like the embedded chain: the same rules, clock and chain id.
-    fn start(program: &Path) -> Result<Self> {
+    pub(super) fn start(program: &Path) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut process = Command::new(program)
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
@@ -54,7 +54,7 @@ impl Drop for Anvil {
 pub(super) fn check(peers: &Peers) -> Result<String> {
     let folder = peers.scratch("node")?;
     let (embedded, log) = quickstart(&folder, "embedded", None)?;
-    let anvil = Anvil::start(&peers.modules().join("@foundry-rs/anvil-linux-amd64/bin/anvil"))?;
+    let anvil = Anvil::start(&peers.foundry("anvil"))?;
     let (real, real_log) = quickstart(&folder, "anvil", Some(&anvil.url))?;
 
     let [ours, theirs] = [&log, &real_log].map(|log| log.as_array().map_or(&[][..], |all| all));

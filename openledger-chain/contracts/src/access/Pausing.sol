@@ -43,12 +43,18 @@ abstract contract Pausing is AccessManaged {
             s.exitsUntil = uint40(block.timestamp) + EXIT_PAUSE;
         }
         _switches = Switches({flags: s.flags | flags, exitsUntil: s.exitsUntil});
+        _afterSwitch();
         emit Paused(flags, msg.sender);
     }
 
-    /// Opens the functions whose bits are set in `flags`.
+    /// Opens the functions whose bits are set in `flags`, and with any of them the exits: exits must
+    /// not stay shut while something else is open.
     function unpause(uint128 flags) external restricted {
+        (uint128 all, uint128 exits) = pausable();
+        if (flags == 0 || flags & ~all != 0) revert FlagsUnknown(flags);
+        flags |= exits;
         _switches.flags &= ~flags;
+        _afterSwitch();
         emit Unpaused(flags, msg.sender);
     }
 
@@ -62,4 +68,7 @@ abstract contract Pausing is AccessManaged {
 
     /// The bits in use, and among them those of exits.
     function pausable() public pure virtual returns (uint128 all, uint128 exits);
+
+    /// For contracts that keep a copy of a switch where they read anyway.
+    function _afterSwitch() internal virtual {}
 }

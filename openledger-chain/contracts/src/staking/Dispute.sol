@@ -82,7 +82,7 @@ contract Dispute is Ballots, Pausing {
     error AlreadyOpen(uint256 id);
     error BatchFinal(address node, bytes32 root);
     error ReceiptUnknown(address node, bytes32 root, bytes32 receipt);
-    error ContributionUnknown(bytes32 datanet, bytes32 root);
+    error ContributionUnknown(bytes32 datanet, address contributor, bytes32 root);
     error GroundUnfit(Ground ground);
     error SelfChallenge(address account);
     error NotAccused(uint256 id, address caller);
@@ -143,14 +143,17 @@ contract Dispute is Ballots, Pausing {
     }
 
     /// Disputes a contribution, in whatever state it is: who withdraws a bad one still answers for it.
-    function openContribution(bytes32 datanet, bytes32 root, Ground ground, bytes32 evidence)
-        external
-        whenOpen(OPEN_CONTRIBUTION)
-        returns (uint256 id)
-    {
+    function openContribution(
+        bytes32 datanet,
+        address contributor,
+        bytes32 root,
+        Ground ground,
+        bytes32 evidence
+    ) external whenOpen(OPEN_CONTRIBUTION) returns (uint256 id) {
         if (ground == Ground.Shares) revert GroundUnfit(ground);
-        address contributor = CONTRIBUTIONS.contributorOf(datanet, root);
-        if (contributor == address(0)) revert ContributionUnknown(datanet, root);
+        if (CONTRIBUTIONS.statusOf(datanet, contributor, root) == 0) {
+            revert ContributionUnknown(datanet, contributor, root);
+        }
         id = _open(
             Subject({
                 challenger: msg.sender,
@@ -249,7 +252,7 @@ contract Dispute is Ballots, Pausing {
         Subject memory s = c.subject;
         if (consequence == SLASH) STAKING.proposeSlash(_roleOf(s), s.accused, c.terms.slashBps, s.evidence);
         else if (consequence == PENALTY) STAKING.addPenalty(_roleOf(s), s.accused, c.terms.penalty);
-        else if (s.ground != Ground.Shares) CONTRIBUTIONS.revokeDisputed(s.datanet, s.root);
+        else if (s.ground != Ground.Shares) CONTRIBUTIONS.revokeDisputed(s.datanet, s.accused, s.root);
         else if (c.progress.verdict == Verdict.Upheld) RECEIPTS.reject(s.accused, s.root);
         else RECEIPTS.release(s.accused, s.root);
         emit Enforced(id, consequence);

@@ -1,0 +1,292 @@
+//! Verifying and settling payments.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use alloy::{
+    primitives::{FixedBytes, U256},
+    providers::Provider,
+    rpc::types::Filter,
+    sol_types::SolEvent,
+};
+use openledger_core::{Address, Amount, B256, Error, ErrorKind, Result};
+
+use super::wire::{Extra, Payment, Requirements, SCHEME, Settlement, Transfer};
+use crate::{
+    EvmChain,
+    abi::{inference_escrow::InferenceEscrow, open_token::OpenToken},
+};
+
+/// Verifies payments to one node's till and settles them. Cheap to clone; clones share what is under way.
+#[derive(Clone, Debug)]
+pub struct Facilitator {
+    chain: EvmChain,
+    till: Address,
+    token: Extra,
+    /// Authorizations being settled: the same payment cannot buy two answers.
+    under_way: Arc<Mutex<BTreeSet<(Address, B256)>>>,
+}
+
+/// Why a payment does not count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The payer has too little.
+    InsufficientFunds,
+    /// It counts only later.
+    NotYetValid,
+    /// It counts no more, or would not for long enough to be settled.
+    Expired,
+    /// It is over another amount.
+    WrongAmount,
+    /// The payer's key did not make the signature.
+    WrongSignature,
+    /// It is to somebody else.
+    WrongRecipient,
+    /// It is on another chain.
+    WrongNetwork,
+    /// It is in another token, or described otherwise than asked.
+    WrongRequirements,
+    /// It is by another scheme.
+    WrongScheme,
+    /// It was used before.
+    Used,
+}
+
+/// Seconds a payment must still count when it is verified: a block or two.
+const MARGIN: u64 = 6;
+
+impl Facilitator {
+    /// Serves the till of `payee`; `chain` sends, and pays for gas.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    pub async fn new(chain: EvmChain, payee: Address) -> Result<Self> {
+        let escrow = InferenceEscrow::new(chain.contracts().escrow, chain.provider());
+        let till = chain.ask("ask for the till", escrow.till(payee)).await?;
+        let token = OpenToken::new(chain.contracts().token, chain.provider());
+        let domain = chain.ask("ask for the token's domain", token.eip712Domain()).await?;
+        let token =
+            Extra { name: domain.name, version: domain.version, asset_transfer_method: None };
+        Ok(Self { chain, till, token, under_way: Arc::default() })
+    }
+
+    /// Returns where payments go.
+    pub const fn till(&self) -> Address {
+        self.till
+    }
+
+    /// Returns what to ask of a client for a request that costs `amount`.
+    pub fn requirements(&self, amount: Amount, max_timeout_seconds: u64) -> Requirements {
+        Requirements {
+            scheme: SCHEME.to_owned(),
+            network: format!("eip155:{}", self.chain.chain_id()),
+            amount,
+            asset: self.chain.contracts().token,
+            pay_to: self.till,
+            max_timeout_seconds,
+            extra: self.token.clone(),
+        }
+    }
+
+    /// Checks that `payment` is what `asked` asks for and could be settled now; changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] with a [`Refusal`] as its source; [`ErrorKind::Unavailable`] if the node
+    /// does not answer.
+    pub async fn verify(&self, payment: &Payment, asked: &Requirements) -> Result<()> {
+        let now = self.chain.now().await?;
+        let transfer = &payment.payload.authorization;
+        matches(payment, asked)?;
+        if transfer.valid_after >= now {
+            return Err(Refusal::NotYetValid.into());
+        }
+        if transfer.valid_before <= now.saturating_add(MARGIN) {
+            return Err(Refusal::Expired.into());
+        }
+        let signer = payment.payload.signature.recover(transfer.digest(asked)?);
+        if signer != Ok(transfer.from) {
+            return Err(Refusal::WrongSignature.into());
+        }
+        if self.is_used(transfer).await? {
+            return Err(Refusal::Used.into());
+        }
+        if self.chain.balance(transfer.from).await? < transfer.value {
+            return Err(Refusal::InsufficientFunds.into());
+        }
+        Ok(())
+    }
+
+    /// Verifies and reserves a payment, so that no other request is served for it.
+    pub(super) async fn reserve(
+        &self,
+        payment: Payment,
+        asked: &Requirements,
+    ) -> Result<Reserved<'_>> {
+        let key = (payment.payload.authorization.from, payment.payload.authorization.nonce);
+        if !self.under_way().insert(key) {
+            return Err(Refusal::Used.into());
+        }
+        // From here on a drop gives it free.
+        let reserved = Reserved { facilitator: self, payment };
+        self.verify(&reserved.payment, asked).await?;
+        Ok(reserved)
+    }
+
+    /// Verifies a payment and makes its transfer; each payment is settled once.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn settle(&self, payment: Payment, asked: &Requirements) -> Result<Settlement> {
+        self.reserve(payment, asked).await?.settle().await
+    }
+
+    async fn is_used(&self, transfer: &Transfer) -> Result<bool> {
+        let token = OpenToken::new(self.chain.contracts().token, self.chain.provider());
+        let call = token.authorizationState(transfer.from, transfer.nonce);
+        self.chain.ask("ask whether a payment was used", call).await
+    }
+
+    /// Finds the transfer of an authorization that somebody else put on chain.
+    async fn find(&self, transfer: &Transfer) -> Result<Option<B256>> {
+        let used = Filter::new()
+            .address(self.chain.contracts().token)
+            .event_signature(OpenToken::AuthorizationUsed::SIGNATURE_HASH)
+            .topic1(transfer.from)
+            .topic2(transfer.nonce)
+            .from_block(0);
+        let logs = self.chain.provider().get_logs(&used).await;
+        let logs = logs.map_err(crate::client::node_error("look for a payment"))?;
+        let Some(hash) = logs.first().and_then(|log| log.transaction_hash) else {
+            return Ok(None);
+        };
+        let receipt = self.chain.provider().get_transaction_receipt(hash).await;
+        let receipt = receipt.map_err(crate::client::node_error("look for a payment"))?;
+        let paid = receipt.is_some_and(|receipt| {
+            let token = self.chain.contracts().token;
+            let logs = receipt.inner.logs().iter().filter(|log| log.address() == token);
+            logs.filter_map(|log| OpenToken::Transfer::decode_log(&log.inner).ok()).any(|log| {
+                (log.from, log.to, log.value)
+                    == (transfer.from, transfer.to, transfer.value.units())
+            })
+        });
+        Ok(paid.then_some(hash))
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, BTreeSet<(Address, B256)>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A verified payment that no other request can use.
+#[derive(Debug)]
+pub(super) struct Reserved<'a> {
+    facilitator: &'a Facilitator,
+    payment: Payment,
+}
+
+impl Reserved<'_> {
+    /// Makes the transfer.
+    pub(super) async fn settle(self) -> Result<Settlement> {
+        let Self { facilitator: Facilitator { chain, .. }, payment } = &self;
+        let transfer = &payment.payload.authorization;
+        let bytes = payment.payload.signature.as_bytes();
+        let token = OpenToken::new(chain.contracts().token, chain.provider());
+        let call = token.transferWithAuthorization(
+            transfer.from,
+            transfer.to,
+            transfer.value.units(),
+            U256::from(transfer.valid_after),
+            U256::from(transfer.valid_before),
+            transfer.nonce,
+            bytes[64],
+            FixedBytes::from_slice(&bytes[..32]),
+            FixedBytes::from_slice(&bytes[32..64]),
+        );
+        let paid = |hash| Settlement::paid(hash, &payment.accepted, transfer.from);
+        match chain.send("settle an x402 payment", call).await {
+            Ok(sent) => Ok(paid(sent.tx.hash)),
+            // It was unused when it was verified: if it is used now, somebody else sent it, which only
+            // spared us the gas.
+            Err(error) => match self.facilitator.find(transfer).await? {
+                Some(hash) => Ok(paid(hash)),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let transfer = &self.payment.payload.authorization;
+        self.facilitator.under_way().remove(&(transfer.from, transfer.nonce));
+    }
+}
+
+/// Whether a payment is over what was asked.
+fn matches(payment: &Payment, asked: &Requirements) -> Result<(), Refusal> {
+    let (accepted, transfer) = (&payment.accepted, &payment.payload.authorization);
+    let method = accepted.extra.asset_transfer_method.as_deref();
+    if accepted.scheme != asked.scheme || method.is_some_and(|method| method != "eip3009") {
+        return Err(Refusal::WrongScheme);
+    }
+    if accepted.network != asked.network {
+        return Err(Refusal::WrongNetwork);
+    }
+    if accepted.asset != asked.asset || accepted.extra.name != asked.extra.name {
+        return Err(Refusal::WrongRequirements);
+    }
+    if transfer.to != asked.pay_to {
+        return Err(Refusal::WrongRecipient);
+    }
+    if transfer.value != asked.amount {
+        return Err(Refusal::WrongAmount);
+    }
+    Ok(())
+}
+
+impl Refusal {
+    /// Returns the protocol's code for it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::NotYetValid => "invalid_exact_evm_payload_authorization_valid_after",
+            Self::Expired => "invalid_exact_evm_payload_authorization_valid_before",
+            Self::WrongAmount => "invalid_exact_evm_payload_authorization_value_mismatch",
+            Self::WrongSignature => "invalid_exact_evm_payload_signature",
+            Self::WrongRecipient => "invalid_exact_evm_payload_recipient_mismatch",
+            Self::WrongNetwork => "invalid_network",
+            Self::WrongRequirements => "invalid_payment_requirements",
+            Self::WrongScheme => "unsupported_scheme",
+            Self::Used => "invalid_transaction_state",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InsufficientFunds => "the payer has too little",
+            Self::NotYetValid => "the authorization counts only later",
+            Self::Expired => "the authorization has expired or is about to",
+            Self::WrongAmount => "the authorization is over another amount",
+            Self::WrongSignature => "the payer did not sign this",
+            Self::WrongRecipient => "the authorization pays somebody else",
+            Self::WrongNetwork => "the payment is on another chain",
+            Self::WrongRequirements => "the payment is in another token",
+            Self::WrongScheme => "only `exact` with EIP-3009 is taken",
+            Self::Used => "the authorization was used before",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(ErrorKind::Denied, "payment refused").with_source(refusal)
+    }
+}
