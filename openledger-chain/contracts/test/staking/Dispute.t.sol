@@ -33,13 +33,13 @@ contract DisputeTest is DisputeBase {
         dispute.openReceipt(NODE, root, SALT, new bytes32[](0), "evidence");
         vm.prank(CHALLENGER);
         vm.expectRevert(abi.encodeWithSelector(Dispute.GroundUnfit.selector, Ground.Shares));
-        dispute.openContribution(DATANET, root, Ground.Shares, "evidence");
+        dispute.openContribution(DATANET, NODE, root, Ground.Shares, "evidence");
         vm.prank(CHALLENGER);
-        vm.expectRevert(abi.encodeWithSelector(Dispute.ContributionUnknown.selector, SALT, root));
-        dispute.openContribution(SALT, root, Ground.Biased, "evidence");
+        vm.expectRevert(abi.encodeWithSelector(Dispute.ContributionUnknown.selector, SALT, NODE, root));
+        dispute.openContribution(SALT, NODE, root, Ground.Biased, "evidence");
         vm.prank(NODE);
         vm.expectRevert(abi.encodeWithSelector(Dispute.SelfChallenge.selector, NODE));
-        dispute.openContribution(DATANET, root, Ground.Biased, "evidence");
+        dispute.openContribution(DATANET, NODE, root, Ground.Biased, "evidence");
         uint256 id = _openReceipt();
         vm.prank(V20);
         vm.expectRevert(abi.encodeWithSelector(Dispute.AlreadyOpen.selector, id));
@@ -204,7 +204,7 @@ contract DisputeTest is DisputeBase {
         assertTrue(dispute.caseOf(id).progress.verdict == Verdict.Undecided, "a tie");
         _finalise(id);
         assertEq(dispute.credits(CHALLENGER), 2 * BOND, "challenger again");
-        assertEq(contributions.statusOf(DATANET, root), 2, "stays");
+        assertEq(contributions.statusOf(DATANET, NODE, root), 2, "stays");
         vm.expectRevert(abi.encodeWithSelector(Dispute.NothingToClaim.selector, id, V50));
         dispute.claim(id, V50);
     }
@@ -261,7 +261,7 @@ contract DisputeTest is DisputeBase {
         _vote(id, 1, 1, 1);
         _finalise(id);
         assertEq(dispute.credits(CHALLENGER), BOND, "no more and no less");
-        assertEq(contributions.statusOf(DATANET, root), 4, "revoked");
+        assertEq(contributions.statusOf(DATANET, NODE, root), 4, "revoked");
         (, Role role,,,,) = staking.slashes(0);
         assertTrue(role == Role.Contributor, "as a contributor");
         vm.expectRevert(abi.encodeWithSelector(Dispute.NothingToClaim.selector, id, V50));
@@ -269,9 +269,9 @@ contract DisputeTest is DisputeBase {
     }
 
     function test_an_accused_without_stake_is_penalised_but_not_slashed() public {
-        contributions.contribute(SALT, root, ALICE);
+        contributions.contribute(SALT, ALICE, root);
         vm.prank(CHALLENGER);
-        uint256 id = dispute.openContribution(SALT, root, Ground.Adversarial, "evidence");
+        uint256 id = dispute.openContribution(SALT, ALICE, root, Ground.Adversarial, "evidence");
         _vote(id, 1, 0, 0);
         _finalise(id);
         assertEq(staking.slashCount(), 0, "nothing to slash");
@@ -413,6 +413,7 @@ contract DisputeTest is DisputeBase {
             } catch {}
         }
         uint8 due = dispute.caseOf(id).progress.due;
+        assertTrue(due != 0, "some consequence ran out of gas");
         for (uint8 one = 1; one <= 4; one <<= 1) if (due & one != 0) dispute.enforce(id, one);
         assertEq(dispute.caseOf(id).progress.due, 0, "none left");
         (,, bool rejected) = receipts.batches(NODE, root);

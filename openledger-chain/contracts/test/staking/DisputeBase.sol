@@ -64,15 +64,14 @@ contract Receipts is IReceipts {
 }
 
 contract Contributions is IContributions {
-    mapping(bytes32 datanet => mapping(bytes32 root => address)) public contributorOf;
-    mapping(bytes32 datanet => mapping(bytes32 root => uint8)) public statusOf;
+    mapping(bytes32 datanet => mapping(address contributor => mapping(bytes32 root => uint8))) public statusOf;
 
-    function contribute(bytes32 datanet, bytes32 root, address contributor) external {
-        (contributorOf[datanet][root], statusOf[datanet][root]) = (contributor, 2);
+    function contribute(bytes32 datanet, address contributor, bytes32 root) external {
+        statusOf[datanet][contributor][root] = 2;
     }
 
-    function revokeDisputed(bytes32 datanet, bytes32 root) external {
-        statusOf[datanet][root] = 4;
+    function revokeDisputed(bytes32 datanet, address contributor, bytes32 root) external {
+        statusOf[datanet][contributor][root] = 4;
     }
 }
 
@@ -114,7 +113,7 @@ abstract contract DisputeBase is StakingBase {
         _stake(NODE, Role.Agent, NODE, 1_000 ether);
         _stake(NODE, Role.Contributor, NODE, 500 ether);
         receipts.log(NODE, root, uint40(block.timestamp + 3 days));
-        contributions.contribute(DATANET, root, NODE);
+        contributions.contribute(DATANET, NODE, root);
         _skip(1 hours);
     }
 
@@ -139,7 +138,7 @@ abstract contract DisputeBase is StakingBase {
 
     function _openContribution() internal returns (uint256) {
         vm.prank(CHALLENGER);
-        return dispute.openContribution(DATANET, root, Ground.Redundant, "evidence");
+        return dispute.openContribution(DATANET, NODE, root, Ground.Redundant, "evidence");
     }
 
     function _defend(uint256 id) internal {

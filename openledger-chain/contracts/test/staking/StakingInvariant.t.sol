@@ -15,6 +15,7 @@ contract StakingHandler is Test {
     address[3] public owners = [address(0xA1), address(0xA2), address(0xA3)];
     address[2] public operators = [address(0xB1), address(0xB2)];
     uint256 private _time = block.timestamp;
+    uint256 private _undecided;
 
     uint256 public putIn;
     uint256 public takenOut;
@@ -68,11 +69,12 @@ contract StakingHandler is Test {
         } catch {}
     }
 
-    function withdraw(uint256 seed, uint8 role, uint8 operator, uint8 owner, uint8 which) external later(seed) {
+    function withdraw(uint256 seed, uint8 role, uint8 operator, uint8 owner) external later(seed) {
         (Role r, address o, address who) = _names(role, operator, owner);
         Exit[] memory exits = STAKING.exitsOf(r, o, who);
-        if (exits.length == 0) return;
-        uint256 exit = which % exits.length;
+        uint256 exit;
+        while (exit < exits.length && exits[exit].shares == 0) ++exit;
+        if (exit == exits.length) return;
         vm.prank(who);
         try STAKING.withdraw(r, o, exit) returns (uint256 amount) {
             takenOut += amount;
@@ -100,12 +102,14 @@ contract StakingHandler is Test {
         if (STAKING.vaultOf(r, o).slashes < 2) STAKING.proposeSlash(r, o, uint16(bound(bps, 1, 6_000)), "");
     }
 
-    function decide(uint256 seed, uint256 which, bool veto) external later(seed) {
-        uint256 count = STAKING.slashCount();
-        if (count == 0) return;
-        uint256 id = count - 1 - which % (count < 4 ? count : 4);
+    function decide(uint256 seed, bool veto) external later(seed) {
+        if (_undecided == STAKING.slashCount()) return;
+        uint256 id = _undecided;
         (address o, Role r, SlashStatus status, uint16 bps,,) = STAKING.slashes(id);
-        if (status != SlashStatus.Pending) return;
+        if (status != SlashStatus.Pending) {
+            ++_undecided;
+            return;
+        }
         if (veto) return STAKING.vetoSlash(id);
         (uint256 active, uint256 queued) = (STAKING.stakeOf(r, o), STAKING.queuedOf(r, o));
         try STAKING.executeSlash(id) returns (uint256 fromActive, uint256 fromQueue) {
@@ -153,15 +157,15 @@ contract StakingInvariantTest is StakingBase {
 
     /// The invariants above would hold of a contract that refuses everything.
     function test_the_steps_reach_what_they_are_for() public {
-        for (uint256 i = 0; i < 1_500; ++i) {
+        for (uint256 i = 0; i < 2_000; ++i) {
             uint256 x = uint256(keccak256(abi.encode(i)));
             (uint8 role, uint8 operator, uint8 owner) = (uint8(x >> 8), uint8(x >> 16), uint8(x >> 24));
             uint256 step = x % 7;
             if (step == 0) handler.stake(x >> 32, role, operator, owner, uint128(x));
             else if (step == 1) handler.unbond(x >> 32, role, operator, owner, uint16(x >> 64));
-            else if (step == 2) handler.withdraw(x >> 32, role, operator, owner, uint8(x >> 64));
+            else if (step == 2) handler.withdraw(x >> 32, role, operator, owner);
             else if (step == 3) handler.propose(x >> 32, role, operator, uint16(x >> 64));
-            else if (step == 4) handler.decide(x >> 32, x >> 64, x >> 255 == 0);
+            else if (step == 4) handler.decide(x >> 32, x >> 255 == 0);
             else if (step == 5) handler.penalise(x >> 32, role, operator, uint64(x >> 64), x >> 255 == 0);
             else handler.fund(x >> 32, role, uint128(x));
         }
@@ -171,7 +175,7 @@ contract StakingInvariantTest is StakingBase {
             StakingHandler.withdraw.selector,
             StakingHandler.decide.selector
         ];
-        for (uint256 i = 0; i < steps.length; ++i) assertTrue(handler.done(steps[i]) > 10, "never done");
+        for (uint256 i = 0; i < steps.length; ++i) assertLe(20, handler.done(steps[i]), "hardly ever done");
     }
 
     function invariant_what_is_owed_is_there() public view {
