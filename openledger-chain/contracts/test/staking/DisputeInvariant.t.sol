@@ -18,6 +18,8 @@ contract DisputeHandler is Test {
     Contributions private immutable CONTRIBUTIONS;
     bytes32 private constant SALT = keccak256("salt");
     uint256 private _time = block.timestamp;
+    /// Cases not closed; few at a time, so that steps meet.
+    uint256 private _open = 1;
 
     address[7] public people = [
         address(0xC1), address(0xC2), address(0xD1), address(0xD2), address(0x50), address(0x30), address(0x20)
@@ -42,12 +44,13 @@ contract DisputeHandler is Test {
     }
 
     modifier later(uint256 seed) {
-        _time += seed % 20 hours;
+        _time += seed % 6 hours;
         vm.warp(_time);
         _;
     }
 
     function openReceipt(uint256 seed, uint8 who, uint8 node, uint8 n) external later(seed) {
+        if (_open == 3) return;
         bytes32 receipt = receiptOf(n);
         (address challenger, address accused) = (people[who % 7], people[2 + node % 2]);
         (uint40 finalAt,,) = RECEIPTS.batches(accused, rootOf(n));
@@ -55,16 +58,19 @@ contract DisputeHandler is Test {
         vm.prank(challenger);
         try DISPUTE.openReceipt(accused, rootOf(n), receipt, new bytes32[](0), "") returns (uint256 id) {
             ++done[msg.sig];
+            ++_open;
             paidIn += DISPUTE.caseOf(id).terms.bond;
         } catch {}
     }
 
     function openContribution(uint256 seed, uint8 who, uint8 owner, uint8 n) external later(seed) {
+        if (_open == 3) return;
         (address challenger, address accused) = (people[who % 7], people[2 + owner % 2]);
         CONTRIBUTIONS.contribute("datanet", accused, rootOf(n));
         vm.prank(challenger);
         try DISPUTE.openContribution("datanet", accused, rootOf(n), Ground.Biased, "") returns (uint256 id) {
             ++done[msg.sig];
+            ++_open;
             paidIn += DISPUTE.caseOf(id).terms.bond;
         } catch {}
     }
@@ -78,25 +84,30 @@ contract DisputeHandler is Test {
         } catch {}
     }
 
-    function commit(uint256 seed, uint256 which, uint8 who, bool upheld) external later(seed) {
+    /// Votes of 0 and 3 are none.
+    function commit(uint256 seed, uint256 which, uint8[3] calldata votes) external later(seed) {
         (uint256 id,) = _case(which);
-        address voter = people[4 + who % 3];
-        bytes32 commitment = DISPUTE.commitmentOf(id, voter, upheld, SALT);
-        vm.prank(voter);
-        try DISPUTE.commit(id, commitment) {
-            ++done[msg.sig];
-            choice[id][voter] = upheld;
-        } catch {}
+        for (uint256 i = 0; i < 3; ++i) {
+            (address voter, bool upheld) = (people[4 + i], votes[i] % 4 == 1);
+            if (votes[i] % 4 == 0 || votes[i] % 4 == 3) continue;
+            bytes32 commitment = DISPUTE.commitmentOf(id, voter, upheld, SALT);
+            vm.prank(voter);
+            try DISPUTE.commit(id, commitment) {
+                ++done[msg.sig];
+                choice[id][voter] = upheld;
+            } catch {}
+        }
     }
 
-    function reveal(uint256 seed, uint256 which, uint8 who) external later(seed) {
+    function reveal(uint256 seed, uint256 which) external later(seed) {
         (uint256 id,) = _case(which);
-        address voter = people[4 + who % 3];
-        (, uint120 before,,,) = DISPUTE.ballots(id, voter);
-        try DISPUTE.reveal(id, voter, choice[id][voter], SALT) {
-            ++done[msg.sig];
-            if (before != 0) votedAgain = true;
-        } catch {}
+        for (uint256 i = 4; i < 7; ++i) {
+            (, uint120 before,,,) = DISPUTE.ballots(id, people[i]);
+            try DISPUTE.reveal(id, people[i], choice[id][people[i]], SALT) {
+                ++done[msg.sig];
+                if (before != 0) votedAgain = true;
+            } catch {}
+        }
     }
 
     /// Whatever waits only for somebody to call it can be called: this must not revert.
@@ -107,6 +118,7 @@ contract DisputeHandler is Test {
         if (phase != Phase.Decided) return;
         DISPUTE.finalise(id);
         ++done[msg.sig];
+        --_open;
         closedAs[id] = DISPUTE.caseOf(id).progress.verdict;
     }
 
@@ -123,16 +135,19 @@ contract DisputeHandler is Test {
         (uint256 id,) = _case(which);
         try DISPUTE.rule(id, upheld) {
             ++done[msg.sig];
+            --_open;
             closedAs[id] = upheld ? Verdict.Upheld : Verdict.Dismissed;
         } catch {}
     }
 
-    function claim(uint256 seed, uint256 which, uint8 who) external later(seed) {
-        (uint256 id,) = _case(which);
-        try DISPUTE.claim(id, people[4 + who % 3]) returns (uint256 amount) {
-            ++done[msg.sig];
-            claimed[id] += amount;
-        } catch {}
+    function claim(uint256 seed, uint256 which) external later(seed) {
+        uint256 id = which % DISPUTE.caseCount();
+        for (uint256 i = 4; i < 7; ++i) {
+            try DISPUTE.claim(id, people[i]) returns (uint256 amount) {
+                ++done[msg.sig];
+                claimed[id] += amount;
+            } catch {}
+        }
     }
 
     function withdraw(uint256 seed, uint8 who) external later(seed) {
@@ -187,12 +202,12 @@ contract DisputeInvariantTest is DisputeBase {
             if (step == 0) handler.openReceipt(seed, a, uint8(x >> 136), uint8(x >> 144));
             else if (step == 1) handler.openContribution(seed, a, uint8(x >> 136), uint8(x >> 144));
             else if (step == 2) handler.defend(seed, which);
-            else if (step < 6) handler.commit(seed, which, a, a % 2 == 0);
-            else if (step < 9) handler.reveal(seed, which, a);
+            else if (step < 6) handler.commit(seed, which, [a, uint8(x >> 136), uint8(x >> 144)]);
+            else if (step < 9) handler.reveal(seed, which);
             else if (step == 9) handler.proceed(seed, which);
             else if (step == 10) handler.appeal(seed, which, a % 2 == 0);
             else if (step == 11) handler.rule(seed, which, a % 2 == 0);
-            else if (step == 12) handler.claim(seed, which, a);
+            else if (step == 12) handler.claim(seed, x >> 64);
             else handler.withdraw(seed, a);
             if (i % 400 == 0) {
                 invariant_bonds_in_are_bonds_out();
