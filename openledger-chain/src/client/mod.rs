@@ -3,31 +3,40 @@
 mod deploy;
 mod dev;
 mod error;
+mod event;
+mod journal;
+mod keyring;
+mod provider;
+mod retry;
+mod revert;
 mod roles;
+mod send;
+mod sentence;
+mod tx;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc};
 
-use alloy::{
-    contract::{CallBuilder, CallDecoder},
-    network::{Ethereum, EthereumWallet, TransactionBuilder},
-    providers::{DynProvider, Provider, ProviderBuilder},
-    rpc::{client::RpcClient, types::TransactionReceipt},
-    signers::local::PrivateKeySigner,
-    transports::IntoBoxTransport,
-};
-use openledger_core::{
-    Address, Amount, B256, Bytes, Error, ErrorKind, Key, Result, U256, message::Domain,
-};
+use alloy::providers::{DynProvider, Provider};
+use openledger_core::{Address, Amount, Error, ErrorKind, Result, message::Domain};
 use serde::{Deserialize, Serialize};
 
 pub use deploy::{DeployOptions, Deployed};
 pub use dev::DevNode;
+pub use event::Event;
+pub use journal::{Files, Journal, Keep, Memory};
+#[cfg(feature = "http")]
+pub use provider::http_provider;
+pub use provider::{embedded, provider, provider_with};
+pub use retry::Retry;
+pub use revert::Revert;
 pub use roles::{
     Attributions, Charge, FeeAccounts, ModelEntry, Payments, Price, Registry, Rewards, RootStatus,
 };
+pub use send::Patience;
+pub use tx::{Sent, Tx, TxLog};
 
-use crate::Embedded;
 use error::{Context, node_error};
+use send::{Desk, create};
 
 /// Where the contracts are.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -58,48 +67,9 @@ pub struct EvmChain {
     contracts: Contracts,
     chain_id: u64,
     sender: Address,
+    patience: Patience,
+    desk: Arc<Desk>,
 }
-
-/// What came of a transaction that was included and did not revert.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Sent<T = ()> {
-    /// What the contract returned or the caller asked for.
-    pub value: T,
-    /// The transaction.
-    pub tx: Tx,
-}
-
-/// An included transaction.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Tx {
-    /// Its hash.
-    pub hash: B256,
-    /// The block that holds it.
-    pub block: u64,
-    /// The gas it used.
-    pub gas: u64,
-    /// What contracts logged.
-    pub logs: Vec<TxLog>,
-    /// The contract it created.
-    pub created: Option<Address>,
-}
-
-/// A line a contract logged.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct TxLog {
-    /// The contract.
-    pub address: Address,
-    /// The event and its indexed parameters.
-    pub topics: Vec<B256>,
-    /// The other parameters, ABI-encoded.
-    pub data: Bytes,
-}
-
-/// How long an included transaction is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 impl EvmChain {
     /// Connects to contracts that are there, to send as `sender`, for which `provider` must hold
@@ -121,13 +91,20 @@ impl EvmChain {
                 return Err(Error::new(ErrorKind::NotFound, message));
             }
         }
-        Ok(Self { provider, contracts, chain_id, sender })
+        let (patience, desk) = (Patience::default(), Arc::default());
+        Ok(Self { provider, contracts, chain_id, sender, patience, desk })
     }
 
     /// Returns the same client sending as another account the provider holds the key of.
     #[must_use]
     pub fn sending_as(&self, sender: Address) -> Self {
         Self { sender, ..self.clone() }
+    }
+
+    /// Returns the same client with another patience.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     /// Returns the account it sends as.
@@ -184,30 +161,6 @@ impl EvmChain {
         let token = crate::abi::open_token::OpenToken::new(self.contracts.token, &self.provider);
         self.send("transfer OPEN", token.transfer(to, amount.units())).await
     }
-
-    /// Sends a call and waits until it is included.
-    async fn send<P: Provider, D: CallDecoder>(
-        &self,
-        what: &str,
-        call: CallBuilder<P, D, Ethereum>,
-    ) -> Result<Sent> {
-        let pending = call.from(self.sender).send().await.context(what)?;
-        let tx = included(&self.provider, what, *pending.tx_hash()).await?;
-        Ok(Sent { value: (), tx })
-    }
-
-    /// Runs a call without sending it, then sends it: for the value it returns.
-    async fn send_for<P: Provider, D: CallDecoder + Unpin>(
-        &self,
-        what: &str,
-        call: CallBuilder<P, D, Ethereum>,
-    ) -> Result<Sent<D::CallOutput>> {
-        let call = call.from(self.sender);
-        let value = call.call().await.context(what)?;
-        let pending = call.send().await.context(what)?;
-        let tx = included(&self.provider, what, *pending.tx_hash()).await?;
-        Ok(Sent { value, tx })
-    }
 }
 
 impl fmt::Debug for EvmChain {
@@ -221,7 +174,7 @@ impl fmt::Debug for EvmChain {
 }
 
 impl Contracts {
-    fn named(&self) -> [(&'static str, Address); 8] {
+    pub(crate) fn named(&self) -> [(&'static str, Address); 8] {
         [
             ("OpenToken", self.token),
             ("Roles", self.roles),
@@ -233,123 +186,4 @@ impl Contracts {
             ("InferenceEscrow", self.escrow),
         ]
     }
-}
-
-impl<T> Sent<T> {
-    fn map<U>(self, value: impl FnOnce(T) -> U) -> Sent<U> {
-        Sent { value: value(self.value), tx: self.tx }
-    }
-}
-
-/// Makes a provider over `transport` that signs with `keys`.
-///
-/// An [`Embedded`] chain is a transport.
-///
-/// # Errors
-/// [`ErrorKind::Invalid`] without keys.
-pub fn provider(transport: impl IntoBoxTransport, keys: &[Key]) -> Result<DynProvider> {
-    let client = RpcClient::new(transport, true);
-    let wallet = wallet(keys)?;
-    // Nonces are asked for each time: a cached one would be lost with a transaction that the node
-    // refuses to estimate.
-    let builder = ProviderBuilder::default()
-        .with_gas_estimation()
-        .with_simple_nonce_management()
-        .fetch_chain_id()
-        .wallet(wallet);
-    Ok(builder.connect_client(client).erased())
-}
-
-/// Makes a provider for the node at `url` that signs with `keys`.
-///
-/// # Errors
-/// [`ErrorKind::Invalid`] without keys or for a URL that is not plain HTTP.
-#[cfg(feature = "http")]
-pub fn http_provider(url: &str, keys: &[Key]) -> Result<DynProvider> {
-    let parsed: alloy::transports::http::reqwest::Url = url
-        .parse()
-        .map_err(|e| Error::invalid(format!("`{url}` is not a URL")).with_source(format!("{e}")))?;
-    if parsed.scheme() != "http" {
-        return Err(Error::invalid(format!("`{url}` is not plain HTTP; give http://HOST:PORT")));
-    }
-    provider(alloy::transports::http::Http::new(parsed), keys)
-}
-
-fn wallet(keys: &[Key]) -> Result<EthereumWallet> {
-    let mut signers = keys.iter().map(|key| {
-        PrivateKeySigner::from_bytes(&key.to_bytes())
-            .map_err(|e| Error::invalid("not a secret key").with_source(e.to_string()))
-    });
-    let first = signers.next().ok_or_else(|| Error::invalid("a wallet needs a key"))??;
-    let mut wallet = EthereumWallet::from(first);
-    for signer in signers {
-        wallet.register_signer(signer?);
-    }
-    Ok(wallet)
-}
-
-/// Waits for a transaction's receipt.
-async fn included(provider: &DynProvider, what: &str, hash: B256) -> Result<Tx> {
-    let mut pause = Duration::from_millis(2);
-    let mut waited = Duration::ZERO;
-    loop {
-        let asked = provider.get_transaction_receipt(hash).await;
-        if let Some(receipt) = asked.map_err(node_error("ask for a receipt"))? {
-            return tx(what, &receipt);
-        }
-        if waited >= PATIENCE {
-            let message = format!("cannot {what}: transaction {hash} is not included yet");
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        }
-        tokio::time::sleep(pause).await;
-        waited += pause;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-fn tx(what: &str, receipt: &TransactionReceipt) -> Result<Tx> {
-    let hash = receipt.transaction_hash;
-    if !receipt.status() {
-        let message = format!("cannot {what}: transaction {hash} was reverted");
-        return Err(Error::new(ErrorKind::Denied, message));
-    }
-    let logs = receipt.inner.logs().iter().map(|log| TxLog {
-        address: log.address(),
-        topics: log.topics().to_vec(),
-        data: log.inner.data.data.clone(),
-    });
-    Ok(Tx {
-        hash,
-        block: receipt.block_number.unwrap_or_default(),
-        gas: receipt.gas_used,
-        logs: logs.collect(),
-        created: receipt.contract_address,
-    })
-}
-
-/// Starts an embedded chain in which each of `keys` has native coins, with a provider for it.
-///
-/// # Errors
-/// [`ErrorKind::Invalid`] without keys.
-pub fn embedded(genesis: crate::Genesis, keys: &[Key]) -> Result<DynProvider> {
-    let funded = genesis.with_funded(keys.iter().map(Key::address));
-    provider(Embedded::new(&funded), keys)
-}
-
-/// Sends a transaction that creates a contract.
-async fn create(
-    provider: &DynProvider,
-    what: &str,
-    from: Address,
-    code: Vec<u8>,
-) -> Result<(Address, Tx)> {
-    let request = alloy::rpc::types::TransactionRequest::default()
-        .with_from(from)
-        .with_value(U256::ZERO)
-        .with_deploy_code(code);
-    let pending = provider.send_transaction(request).await.map_err(node_error(what))?;
-    let tx = included(provider, what, *pending.tx_hash()).await?;
-    let missing =
-        || Error::new(ErrorKind::Unavailable, format!("cannot {what}: no contract came of it"));
-    Ok((tx.created.ok_or_else(missing)?, tx))
 }

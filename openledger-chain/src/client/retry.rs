@@ -1,0 +1,132 @@
+//! Requests again, when a connection broke or a node was busy.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use alloy::{
+    rpc::json_rpc::{RequestPacket, ResponsePacket, RpcError},
+    transports::{BoxTransport, TransportError, TransportErrorKind, TransportFut},
+};
+use tower::Service;
+
+/// How often a request is tried, and how long is waited in between.
+///
+/// Repeated are requests that ask, and [`eth_sendRawTransaction`]: a signed transaction counts once
+/// however often it arrives. Each pause is twice the last; a node that names a time gets it.
+///
+/// [`eth_sendRawTransaction`]: https://ethereum.org/developers/docs/apis/json-rpc/
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Retry {
+    /// How often a request is sent in all.
+    pub tries: u32,
+    /// The pause after the first try.
+    pub first_pause: Duration,
+    /// No pause is longer.
+    pub longest_pause: Duration,
+}
+
+impl Default for Retry {
+    /// Seven tries in about sixteen seconds.
+    fn default() -> Self {
+        Self {
+            tries: 7,
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Retry {
+    /// Returns this with another number of tries; one means none again.
+    #[must_use]
+    pub const fn with_tries(mut self, tries: u32) -> Self {
+        self.tries = tries;
+        self
+    }
+
+    /// Returns this with other pauses.
+    #[must_use]
+    pub const fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.first_pause = first;
+        self.longest_pause = longest;
+        self
+    }
+}
+
+/// A transport that tries again.
+#[derive(Clone, Debug)]
+pub(super) struct Retrying {
+    inner: BoxTransport,
+    retry: Retry,
+}
+
+impl Retrying {
+    pub(super) const fn new(inner: BoxTransport, retry: Retry) -> Self {
+        Self { inner, retry }
+    }
+}
+
+impl Service<RequestPacket> for Retrying {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> TransportFut<'static> {
+        let Self { mut inner, retry } = self.clone();
+        if !packet.method_names().all(is_repeatable) {
+            return inner.call(packet);
+        }
+        Box::pin(async move {
+            let mut pause = retry.first_pause;
+            for _ in 1..retry.tries {
+                let answer = inner.call(packet.clone()).await;
+                let busy = match &answer {
+                    Ok(answer) => answer.iter_errors().any(|error| error.is_retry_err()),
+                    Err(error) => is_passing(error),
+                };
+                if !busy {
+                    return answer;
+                }
+                tokio::time::sleep(named_pause(&answer).unwrap_or(pause)).await;
+                pause = (pause * 2).min(retry.longest_pause);
+            }
+            inner.call(packet).await
+        })
+    }
+}
+
+/// Whether a request may arrive twice: those that make blocks or move the time may not.
+fn is_repeatable(method: &str) -> bool {
+    ["eth_", "net_", "web3_"].iter().any(|prefix| method.starts_with(prefix))
+        && method != "eth_sendTransaction"
+}
+
+/// Whether a failure may pass: a connection that broke, an answer that was cut off, a node that is
+/// busy or restarting.
+pub(super) fn is_passing(error: &TransportError) -> bool {
+    match error {
+        RpcError::Transport(kind) => match kind.as_http_error() {
+            Some(http) => matches!(http.status, 408 | 425 | 429 | 500..),
+            None => {
+                !kind.is_non_retryable() && !kind.is_pubsub_unavailable() && !kind.is_backend_gone()
+            }
+        },
+        RpcError::DeserError { .. } | RpcError::NullResp => true,
+        RpcError::ErrorResp(response) => response.is_retry_err(),
+        _ => false,
+    }
+}
+
+fn named_pause(answer: &Result<ResponsePacket, TransportError>) -> Option<Duration> {
+    match answer {
+        Err(RpcError::Transport(kind)) => TransportErrorKind::retry_after(kind),
+        _ => None,
+    }
+}
