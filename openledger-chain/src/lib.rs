@@ -16,7 +16,5 @@ pub use client::{
     ModelEntry, Payments, Price, Registry, Rewards, RootStatus, Sent, Tx, TxLog, embedded,
     provider,
 };
-pub use client::{
-    Event, Files, Journal, Keep, Memory, Patience, Retry, Revert, provider_with,
-};
+pub use client::{Event, Files, Journal, Keep, Memory, Patience, Retry, Revert, provider_with};
 pub use embedded::{Embedded, Genesis};

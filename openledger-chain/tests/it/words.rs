@@ -41,9 +41,7 @@ fn value(ty: &DynSolType, state: &mut u64) -> DynSolValue {
         DynSolType::Bool => DynSolValue::Bool(word[0] & 1 == 1),
         DynSolType::Address => DynSolValue::Address(Address::from_slice(&word[12..])),
         DynSolType::Uint(bits) => DynSolValue::Uint(number >> (256 - bits), *bits),
-        DynSolType::Int(bits) => {
-            DynSolValue::Int(I256::from_raw(number >> (257 - bits)), *bits)
-        }
+        DynSolType::Int(bits) => DynSolValue::Int(I256::from_raw(number >> (257 - bits)), *bits),
         DynSolType::FixedBytes(size) => {
             let mut bytes = B256::ZERO;
             bytes[..*size].copy_from_slice(&word[..*size]);
@@ -112,7 +110,8 @@ fn every_event_of_every_contract_decodes_to_its_own_name() {
                 "address": address, "topics": topics, "data": openledger_core::Bytes::clone(&data),
             }))
             .unwrap();
-            let own = Event::decode_as(&contract, &log).unwrap_or_else(|| panic!("{contract} {event:?}"));
+            let own =
+                Event::decode_as(&contract, &log).unwrap_or_else(|| panic!("{contract} {event:?}"));
             assert_eq!(own.name(), event.name);
             assert!(format!("{own:?}").starts_with(&contract));
             assert_eq!(Event::decode(&log).unwrap().name(), event.name);
