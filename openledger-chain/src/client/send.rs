@@ -574,7 +574,7 @@ impl Sender<'_> {
             self.provider.estimate_eip1559_fees().await.map_err(node_error("ask for fees"))?;
         let raised = |fee: Option<u128>, market: u128| {
             let fee = fee.unwrap_or_default();
-            Some(fee.saturating_add((fee / 8).max(1) + u128::from(fee % 8 > 0)).max(market))
+            Some(fee.saturating_add(fee.div_ceil(8).max(1)).max(market))
         };
         request.max_fee_per_gas = raised(request.max_fee_per_gas, market.max_fee_per_gas);
         request.max_priority_fee_per_gas =

@@ -211,9 +211,7 @@ async fn an_underpriced_transaction_is_dearer_by_an_eighth_each_time_with_the_sa
     assert_eq!(tx.nonce(), before);
     let mut fee = market.max_fee_per_gas;
     for _ in 0..10 {
-        let raised = fee + (fee / 8).max(1) + u128::from(fee % 8 > 0);
-        assert!(raised * 8 >= fee * 9);
-        fee = raised;
+        fee += fee.div_ceil(8);
     }
     assert_eq!(tx.max_fee_per_gas(), fee);
     assert_eq!(nonce(&world.chain).await, before + 1);
