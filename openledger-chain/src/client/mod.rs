@@ -21,7 +21,7 @@ use openledger_core::{
 use serde::{Deserialize, Serialize};
 
 pub use deploy::{DeployOptions, Deployed};
-pub use dev::DevNode;
+pub use dev::{DevNode, NodeSnapshot};
 pub use roles::{
     Attributions, Charge, FeeAccounts, ModelEntry, Payments, Price, Registry, Rewards, RootStatus,
 };
