@@ -13,8 +13,8 @@ pub use alloy;
 pub use client::http_provider;
 pub use client::{
     Attributions, Charge, Contracts, DeployOptions, Deployed, DevNode, EvmChain, FeeAccounts,
-    ModelEntry, Payments, Price, Registry, Rewards, RootStatus, Sent, Tx, TxLog, embedded,
-    provider,
+    ModelEntry, NodeSnapshot, Payments, Price, Registry, Rewards, RootStatus, Sent, Tx, TxLog,
+    embedded, provider,
 };
 pub use client::{Event, Files, Journal, Keep, Memory, Patience, Retry, Revert, provider_with};
 pub use embedded::{Embedded, Genesis};

@@ -21,7 +21,7 @@ use openledger_core::{Address, Amount, Error, ErrorKind, Result, message::Domain
 use serde::{Deserialize, Serialize};
 
 pub use deploy::{DeployOptions, Deployed};
-pub use dev::DevNode;
+pub use dev::{DevNode, NodeSnapshot};
 pub use event::Event;
 pub use journal::{Files, Journal, Keep, Memory};
 #[cfg(feature = "http")]

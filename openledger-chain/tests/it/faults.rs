@@ -5,7 +5,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -20,8 +19,7 @@ use openledger_chain::{
         consensus::Transaction,
         primitives::{Uint, keccak256},
         providers::Provider,
-        rpc::json_rpc::{RequestPacket, ResponsePacket},
-        transports::{IntoBoxTransport, TransportError, TransportFut},
+        transports::IntoBoxTransport,
     },
     provider_with,
     settlement::{Claim, Distributor},
@@ -30,7 +28,7 @@ use openledger_chain::{
 use openledger_core::{
     Address, Amount, B256, Bytes, Error, ErrorKind, Key, Result, U256, merkle::StandardTree,
 };
-use tower::{Layer, Service};
+use tower::Layer;
 
 use crate::{DELAY, World, open};
 
@@ -281,64 +279,12 @@ async fn what_was_left_unsent_does_not_block_what_comes_after() {
     assert_eq!(world.chain.balance(FRIEND).await.unwrap(), open(11));
 }
 
-/// Two nodes that agree until they are parted: then one forgets what the other has.
-#[derive(Clone, Debug)]
-struct Forked {
-    sides: [Embedded; 2],
-    state: Arc<Mutex<Side>>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Side {
-    Both,
-    First,
-    Second,
-}
-
-impl Forked {
-    fn new() -> Self {
-        let sides = [Embedded::new(&genesis()), Embedded::new(&genesis())];
-        Self { sides, state: Arc::new(Mutex::new(Side::Both)) }
-    }
-
-    fn turn_to(&self, side: Side) {
-        *self.state.lock().unwrap() = side;
-    }
-}
-
-impl Service<RequestPacket> for Forked {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> TransportFut<'static> {
-        let side = *self.state.lock().unwrap();
-        let [mut first, mut second] = self.sides.clone();
-        Box::pin(async move {
-            match side {
-                Side::Second => second.call(packet).await,
-                Side::First => first.call(packet).await,
-                Side::Both => {
-                    drop(second.call(packet.clone()).await);
-                    first.call(packet).await
-                }
-            }
-        })
-    }
-}
-
 #[tokio::test]
 async fn after_a_reorganisation_of_ten_blocks_the_payment_is_there_once_and_deep() {
-    let node = Forked::new();
-    let world = world_over(node.clone()).await;
+    let (world, _, _) = faulty_world().await;
     let patience = at_once().1.with_looks(200).with_confirmations(11);
     let chain = world.chain.with_patience(patience);
     let fork = chain.provider().get_block_number().await.unwrap();
-    node.turn_to(Side::First);
     let height = async || world.chain.provider().get_block_number().await.unwrap();
     let happenings = async {
         while height().await == fork {
@@ -349,11 +295,8 @@ async fn after_a_reorganisation_of_ten_blocks_the_payment_is_there_once_and_deep
         }
         assert_eq!(height().await, fork + 10, "ten blocks, one too few");
         assert_eq!(world.chain.balance(FRIEND).await.unwrap(), open(5));
-        node.turn_to(Side::Second);
+        world.dev.reorg(10).await.unwrap();
         assert_eq!(world.chain.balance(FRIEND).await.unwrap(), Amount::ZERO, "forgotten");
-        for _ in 0..10 {
-            world.dev.mine().await.unwrap();
-        }
         while world.chain.balance(FRIEND).await.unwrap() == Amount::ZERO {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -363,7 +306,7 @@ async fn after_a_reorganisation_of_ten_blocks_the_payment_is_there_once_and_deep
     };
     let (sent, ()) = tokio::join!(chain.transfer(FRIEND, open(5)), happenings);
     let tx = sent.unwrap().tx;
-    assert!(tx.block > fork + 10, "{} on a fork at {fork}", tx.block);
+    assert!(tx.block > fork + 10, "in block {}, forked at {fork}", tx.block);
     let receipt = chain.provider().get_transaction_receipt(tx.hash).await.unwrap().unwrap();
     assert_eq!(receipt.block_number, Some(tx.block));
     assert_eq!(world.chain.balance(FRIEND).await.unwrap(), open(5));
