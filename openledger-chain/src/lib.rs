@@ -19,7 +19,7 @@ pub use client::{
     Choice, ContributionName, ContributionStatus, Contracts, DatanetEntry, DeployOptions, Deployed,
     DevNode, DisputeTerms, Disputes, Event, EvmChain, FeeAccounts, Files, Governance,
     GovernancePreset, Ground, Journal, Keep, Kind, Memory, ModelEntry, ModelOffer, ModelStatus,
-    Models, Offer, Patience, Payments, Phase, Power, Price, Proposal, ProposalState, Registry,
+    Models, NodeSnapshot, Offer, Patience, Payments, Phase, Power, Price, Proposal, ProposalState, Registry,
     Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole, StakeStatus,
     Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
 };

@@ -8,7 +8,7 @@ use std::{
 use alloy::{
     eips::Encodable2718,
     network::{EthereumWallet, NetworkTransactionBuilder},
-    primitives::Bytes,
+    primitives::{Bytes, TxKind},
     rpc::{
         json_rpc::{
             ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload,
@@ -73,8 +73,10 @@ impl Service<RequestPacket> for Keyring {
 
 async fn sign(wallet: &EthereumWallet, request: &SerializedRequest) -> Result<Bytes, String> {
     let params = request.params().map_or("[]", |params| params.get());
-    let (transaction,): (TransactionRequest,) =
+    let (mut transaction,): (TransactionRequest,) =
         serde_json::from_str(params).map_err(|e| e.to_string())?;
+    // JSON has no word for it: what goes to nobody creates a contract.
+    transaction.to.get_or_insert(TxKind::Create);
     let signed = transaction.build(wallet).await.map_err(|e| e.to_string())?;
     Ok(signed.encoded_2718().into())
 }

@@ -22,7 +22,7 @@ use openledger_core::{Address, Amount, Error, ErrorKind, Result, message::Domain
 
 pub use contracts::Contracts;
 pub use deploy::{DeployOptions, Deployed, DisputeTerms, GovernancePreset, Power};
-pub use dev::DevNode;
+pub use dev::{DevNode, NodeSnapshot};
 pub use event::Event;
 pub use journal::{Files, Journal, Keep, Memory};
 #[cfg(feature = "http")]

@@ -352,7 +352,8 @@ impl Sender<'_> {
             let asked = self.provider.estimate_gas(request.clone()).await;
             request.gas = Some(asked.map_err(node_error(what))?);
         }
-        let fees = self.provider.estimate_eip1559_fees().await.map_err(node_error("ask for fees"))?;
+        let fees =
+            self.provider.estimate_eip1559_fees().await.map_err(node_error("ask for fees"))?;
         request.max_fee_per_gas = Some(fees.max_fee_per_gas);
         request.max_priority_fee_per_gas = Some(fees.max_priority_fee_per_gas);
         Ok((output, request))
@@ -526,7 +527,8 @@ impl Sender<'_> {
                 Err(latest) => Look::Shallow(latest),
             });
         }
-        let message = format!("the node shows no transaction of {} with nonce {}", self.from, attempt.nonce);
+        let message =
+            format!("the node shows no transaction of {} with nonce {}", self.from, attempt.nonce);
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
@@ -568,10 +570,11 @@ impl Sender<'_> {
         record: &mut dyn Record,
     ) -> Result<()> {
         let mut request = request_of(&pending.attempt().raw)?.with_from(self.from);
-        let market = self.provider.estimate_eip1559_fees().await.map_err(node_error("ask for fees"))?;
+        let market =
+            self.provider.estimate_eip1559_fees().await.map_err(node_error("ask for fees"))?;
         let raised = |fee: Option<u128>, market: u128| {
             let fee = fee.unwrap_or_default();
-            Some(fee.saturating_add((fee / 8).max(1) + u128::from(fee % 8 > 0)).max(market))
+            Some(fee.saturating_add(fee.div_ceil(8).max(1)).max(market))
         };
         request.max_fee_per_gas = raised(request.max_fee_per_gas, market.max_fee_per_gas);
         request.max_priority_fee_per_gas =
@@ -705,7 +708,10 @@ mod tests {
             assert_eq!(says(words), refusal, "{words}");
         }
         let http = |status| Refusal::of(&TransportErrorKind::http_error(status, String::new()));
-        assert_eq!([429, 500, 503].map(http), [Refusal::Passing, Refusal::Passing, Refusal::Passing]);
+        assert_eq!(
+            [429, 500, 503].map(http),
+            [Refusal::Passing, Refusal::Passing, Refusal::Passing]
+        );
         assert_eq!(http(401), Refusal::Final);
     }
 }

@@ -1,88 +1,97 @@
-//! Blocks, state and execution.
+//! Blocks, states and execution.
 
-use std::collections::HashMap;
+use std::{collections::VecDeque, sync::Arc};
 
 use alloy::{
-    consensus::{
-        Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, Transaction, TxEnvelope,
-        transaction::SignerRecoverable,
-    },
-    eips::eip2718::Decodable2718,
-    primitives::{Address, B256, Bytes, Log as RawLog, TxKind, U256},
-    rpc::types::{Log, TransactionReceipt},
+    consensus::Header,
+    primitives::{Address, B256, Bytes, U256},
 };
 use revm::{
-    Context, DatabaseRef, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext,
-    context::{BlockEnv, CfgEnv, TxEnv, result::ExecutionResult},
-    database::{CacheDB, EmptyDB},
+    Context, ExecuteEvm, MainBuilder, MainContext,
+    bytecode::Bytecode,
+    context::{
+        BlockEnv, CfgEnv, TxEnv,
+        result::{ExecutionResult, ResultAndState},
+    },
+    database_interface::WrapDatabaseRef,
     primitives::hardfork::SpecId,
-    state::AccountInfo,
 };
+use rpds::VectorSync;
 
-use super::Genesis;
+use super::{
+    Genesis,
+    block::{Block, Included},
+    failure::Failure,
+    state::{Map, State, View},
+    transaction::Signed,
+};
 
 /// Gas that one block, and so one transaction, may use.
 pub(super) const GAS_LIMIT: u64 = 30_000_000;
+/// Blocks whose states are kept: for calls in the past, and for going back.
+pub(super) const HISTORY: usize = 256;
+/// Empty blocks made at once at the most.
+const MINED_AT_ONCE: u64 = 100_000;
 /// The rules: those of mainnet since May 2025.
 const RULES: SpecId = SpecId::PRAGUE;
 
-type Database = CacheDB<EmptyDB>;
+/// All blocks from the first.
+pub(super) type Blocks = VectorSync<Arc<Block>>;
 
-/// What is kept of everything that happened.
-#[derive(Debug)]
+/// Everything that happened, as a value: a copy costs nothing and is a snapshot.
+#[derive(Clone)]
 pub(super) struct Chain {
-    state: Database,
     chain_id: u64,
-    blocks: Vec<Block>,
-    receipts: HashMap<B256, Included>,
-    logs: Vec<Log>,
+    state_roots: bool,
+    blocks: Blocks,
+    /// Numbers of blocks by their hash, and by the hash of their transaction.
+    by_hash: Map<B256, u64>,
+    by_transaction: Map<B256, u64>,
+    /// States after the last blocks.
+    states: VecDeque<Kept>,
     /// Time of the next block, if it was set.
     next_timestamp: Option<u64>,
     /// Seconds between blocks.
     interval: u64,
+    /// How often this chain went back; blocks carry it, so that no block after is one from before.
+    fork: u64,
 }
 
-/// A block with its hash and the transaction it was made for.
-#[derive(Clone, Debug)]
-pub(super) struct Block {
-    pub(super) hash: B256,
-    pub(super) header: Header,
-    pub(super) transactions: Vec<B256>,
+/// What is kept of the state after a block.
+#[derive(Clone)]
+struct Kept {
+    /// As the block made it.
+    sealed: State,
+    /// With what was changed by decree until the next block.
+    left: State,
 }
 
-/// A transaction with what became of it.
-#[derive(Clone, Debug)]
-pub(super) struct Included {
-    pub(super) envelope: TxEnvelope,
-    pub(super) receipt: TransactionReceipt,
-}
-
-/// Why a call or transaction was not executed or did not succeed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It was refused before execution.
-    Refused(String),
-    /// It ran and was reverted with this data.
-    Reverted(Bytes),
-    /// It ran out of gas or into an invalid instruction.
-    Halted(String),
+/// A moment at which calls are executed.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) state: &'a State,
+    number: u64,
+    timestamp: u64,
 }
 
 impl Chain {
     pub(super) fn new(genesis: &Genesis) -> Self {
+        let mut state = State::default();
+        for (account, balance) in &genesis.balances {
+            state.edit(*account, |info| info.balance = *balance);
+        }
         let mut chain = Self {
-            state: CacheDB::default(),
             chain_id: genesis.chain_id,
-            blocks: Vec::new(),
-            receipts: HashMap::new(),
-            logs: Vec::new(),
+            state_roots: genesis.state_roots,
+            blocks: Blocks::new_sync(),
+            by_hash: Map::default(),
+            by_transaction: Map::default(),
+            states: VecDeque::new(),
             next_timestamp: Some(genesis.timestamp),
             interval: 1,
+            fork: 0,
         };
-        for (account, balance) in &genesis.balances {
-            chain.set_balance(*account, *balance);
-        }
-        chain.seal(Vec::new(), 0);
+        chain.push(state, None);
         chain
     }
 
@@ -90,43 +99,77 @@ impl Chain {
         self.chain_id
     }
 
-    pub(super) fn latest(&self) -> &Block {
+    pub(super) fn latest(&self) -> &Arc<Block> {
         self.blocks.last().expect("a chain has its first block from the start")
     }
 
-    pub(super) fn block(&self, number: u64) -> Option<&Block> {
+    pub(super) fn head(&self) -> u64 {
+        self.latest().header.number
+    }
+
+    pub(super) fn block(&self, number: u64) -> Option<&Arc<Block>> {
         self.blocks.get(usize::try_from(number).ok()?)
     }
 
-    pub(super) fn block_by_hash(&self, hash: B256) -> Option<&Block> {
-        self.blocks.iter().find(|block| block.hash == hash)
+    pub(super) fn block_by_hash(&self, hash: B256) -> Option<&Arc<Block>> {
+        self.block(*self.by_hash.get(&hash)?)
     }
 
     pub(super) fn included(&self, hash: B256) -> Option<&Included> {
-        self.receipts.get(&hash)
+        self.block(*self.by_transaction.get(&hash)?)?.included.as_ref()
     }
 
-    pub(super) fn logs(&self) -> &[Log] {
-        &self.logs
+    pub(super) fn state(&self) -> &State {
+        &self.states.back().expect("a chain has its first state from the start").left
     }
 
-    pub(super) fn account(&self, address: Address) -> AccountInfo {
-        self.state.basic_ref(address).ok().flatten().unwrap_or_default()
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.states.back_mut().expect("a chain has its first state from the start").left
     }
 
-    pub(super) fn code(&self, address: Address) -> Bytes {
-        let info = self.account(address);
-        let code = info.code.or_else(|| self.state.code_by_hash_ref(info.code_hash).ok());
-        code.map(|code| code.original_bytes()).unwrap_or_default()
+    /// Returns the state after a block, if it is kept, at the block's time.
+    ///
+    /// Decrees count from the block they follow if that is the latest, as anvil has it.
+    pub(super) fn at(&self, number: u64) -> Result<Moment<'_>, Failure> {
+        let block = self
+            .block(number)
+            .ok_or_else(|| Failure::Refused(format!("there is no block {number} yet")))?;
+        let oldest = self.blocks.len() - self.states.len();
+        let kept = usize::try_from(number).ok().and_then(|number| number.checked_sub(oldest));
+        let kept = kept.and_then(|index| self.states.get(index)).ok_or_else(|| {
+            Failure::Refused(format!("the state of block {number} is gone; {oldest} is the oldest"))
+        })?;
+        let state = if number == self.head() { &kept.left } else { &kept.sealed };
+        Ok(Moment { state, number, timestamp: block.header.timestamp })
     }
 
-    pub(super) fn storage(&self, address: Address, slot: U256) -> U256 {
-        self.state.storage_ref(address, slot).unwrap_or_default()
+    /// Returns the latest state at the time and number of the block to come.
+    pub(super) fn pending(&self) -> Moment<'_> {
+        Moment {
+            state: self.state(),
+            number: self.head() + 1,
+            timestamp: self.upcoming_timestamp(),
+        }
     }
 
     pub(super) fn set_balance(&mut self, account: Address, balance: U256) {
-        let info = AccountInfo { balance, ..self.account(account) };
-        self.state.insert_account_info(account, info);
+        self.state_mut().edit(account, |info| info.balance = balance);
+    }
+
+    pub(super) fn set_nonce(&mut self, account: Address, nonce: u64) {
+        self.state_mut().edit(account, |info| info.nonce = nonce);
+    }
+
+    pub(super) fn set_code(&mut self, account: Address, code: Bytes) -> Result<(), Failure> {
+        let code = Bytecode::new_raw_checked(code).map_err(Failure::refused)?;
+        self.state_mut().edit(account, |info| {
+            info.set_code(code);
+        });
+        Ok(())
+    }
+
+    pub(super) fn set_storage(&mut self, account: Address, slot: U256, value: U256) {
+        self.state_mut().set_storage(account, slot, value);
     }
 
     /// Sets the time of the next block; it must be later than the last's.
@@ -148,150 +191,144 @@ impl Chain {
         self.next_timestamp = Some(self.upcoming_timestamp().saturating_add(seconds));
     }
 
-    /// Makes an empty block.
-    pub(super) fn mine(&mut self) {
-        self.seal(Vec::new(), 0);
+    /// Makes empty blocks, `interval` seconds apart if given.
+    pub(super) fn mine(&mut self, blocks: u64, interval: Option<u64>) -> Result<(), Failure> {
+        if blocks > MINED_AT_ONCE {
+            let message = format!("{blocks} blocks at once, more than {MINED_AT_ONCE}");
+            return Err(Failure::Refused(message));
+        }
+        for index in 0..blocks {
+            if let (Some(interval), true) = (interval, index > 0) {
+                let last = self.latest().header.timestamp;
+                self.next_timestamp = Some(last.saturating_add(interval));
+            }
+            self.push(self.state().clone(), None);
+        }
+        Ok(())
     }
 
-    /// Executes a call on the latest block without keeping anything.
-    pub(super) fn call(&self, mut tx: TxEnv) -> Result<ExecutionResult, Failure> {
+    /// Executes a call without keeping anything but what it did.
+    pub(super) fn call(
+        &self,
+        moment: Moment<'_>,
+        mut tx: TxEnv,
+    ) -> Result<ResultAndState, Failure> {
         tx.chain_id = Some(self.chain_id);
         let mut cfg = self.rules();
         cfg.disable_nonce_check = true;
         cfg.disable_balance_check = true;
-        let mut evm = Context::mainnet()
-            .with_db(CacheDB::new(&self.state))
-            .with_cfg(cfg)
-            .with_block(
-                self.environment(self.latest().header.number, self.latest().header.timestamp),
-            )
-            .build_mainnet();
-        evm.transact(tx).map(|done| done.result).map_err(|e| Failure::Refused(e.to_string()))
+        // Contracts call as well as people, in a question.
+        cfg.disable_eip3607 = true;
+        self.execute(cfg, moment, tx)
     }
 
-    /// Takes a signed transaction into a block of its own; returns its hash.
-    pub(super) fn submit(&mut self, raw: &[u8]) -> Result<B256, Failure> {
-        let refused = |why: &dyn std::fmt::Display| Failure::Refused(why.to_string());
-        let mut rest = raw;
-        let envelope = TxEnvelope::decode_2718(&mut rest).map_err(|e| refused(&e))?;
-        if !rest.is_empty() {
-            return Err(refused(&"bytes after the transaction"));
+    /// Takes a transaction into a block of its own; returns its hash.
+    pub(super) fn include(&mut self, tx: Signed, signed: bool) -> Result<B256, Failure> {
+        let hash = *tx.envelope.tx_hash();
+        if self.by_transaction.contains_key(&hash) {
+            return Err(Failure::refused("already known"));
         }
-        let hash = *envelope.tx_hash();
-        if self.receipts.contains_key(&hash) {
-            return Err(refused(&"already known"));
-        }
-        let from = envelope.recover_signer().map_err(|e| refused(&e))?;
-        let number = self.latest().header.number + 1;
-        let environment = self.environment(number, self.upcoming_timestamp());
-        let cfg = self.rules();
-        let mut evm = Context::mainnet()
-            .with_db(&mut self.state)
-            .with_cfg(cfg)
-            .with_block(environment)
-            .build_mainnet();
-        let result = evm.transact_commit(tx_env(&envelope, from)).map_err(|e| refused(&e))?;
-        let block = self.seal(vec![hash], result.tx_gas_used());
-        let receipt = self.receipt(&envelope, from, &result, &block);
-        self.logs.extend(receipt.inner.logs().iter().cloned());
-        self.receipts.insert(hash, Included { envelope, receipt });
+        let mut cfg = self.rules();
+        // A node may act for contracts, too.
+        cfg.disable_eip3607 = !signed;
+        let ResultAndState { result, state: changes } =
+            self.execute(cfg, self.pending(), tx.to_env())?;
+        let mut state = self.state().clone();
+        state.commit(changes);
+        self.push(state, Some((tx, result)));
         Ok(hash)
     }
 
-    fn receipt(
-        &self,
-        envelope: &TxEnvelope,
-        from: Address,
-        result: &ExecutionResult,
-        block: &Block,
-    ) -> TransactionReceipt {
-        let hash = *envelope.tx_hash();
-        let logs: Vec<Log> = (0..)
-            .zip(if result.is_success() { result.logs() } else { &[] })
-            .map(|(index, log)| Log {
-                inner: RawLog { address: log.address, data: log.data.clone() },
-                block_hash: Some(block.hash),
-                block_number: Some(block.header.number),
-                block_timestamp: Some(block.header.timestamp),
-                transaction_hash: Some(hash),
-                transaction_index: Some(0),
-                log_index: Some(index),
-                removed: false,
-            })
-            .collect();
-        let gas_used = result.tx_gas_used();
-        let receipt =
-            Receipt { status: result.is_success().into(), cumulative_gas_used: gas_used, logs };
-        let created = (result.is_success() && envelope.kind().is_create())
-            .then(|| from.create(envelope.nonce()));
-        TransactionReceipt {
-            inner: ReceiptEnvelope::from_typed(envelope.tx_type(), ReceiptWithBloom::from(receipt)),
-            transaction_hash: hash,
-            transaction_index: Some(0),
-            block_hash: Some(block.hash),
-            block_number: Some(block.header.number),
-            gas_used,
-            effective_gas_price: envelope.effective_gas_price(block.header.base_fee_per_gas),
-            blob_gas_used: None,
-            blob_gas_price: None,
-            from,
-            to: envelope.to(),
-            contract_address: created,
+    /// Drops the last `depth` blocks and what was done since.
+    pub(super) fn roll_back(&mut self, depth: u64) -> Result<(), Failure> {
+        let most = self.states.len() - 1;
+        let depth =
+            usize::try_from(depth).ok().filter(|depth| *depth <= most).ok_or_else(|| {
+                Failure::Refused(format!("cannot go back {depth} blocks; at most {most} now"))
+            })?;
+        for _ in 0..depth {
+            let block = self.latest().clone();
+            self.by_hash.remove_mut(&block.hash);
+            if let Some(included) = &block.included {
+                self.by_transaction.remove_mut(included.envelope.tx_hash());
+            }
+            self.blocks.drop_last_mut();
+            self.states.pop_back();
         }
+        self.next_timestamp = None;
+        self.fork += 1;
+        Ok(())
     }
 
-    fn seal(&mut self, transactions: Vec<B256>, gas_used: u64) -> Block {
-        let timestamp = self.upcoming_timestamp();
-        self.next_timestamp = None;
-        let header = Header {
-            parent_hash: self.blocks.last().map_or(B256::ZERO, |parent| parent.hash),
-            number: self.blocks.len() as u64,
+    /// Becomes what it was when `snapshot` was copied from it.
+    pub(super) fn restore(&mut self, snapshot: &Self) {
+        let fork = self.fork + 1;
+        *self = Self { fork, ..snapshot.clone() };
+    }
+
+    fn execute(
+        &self,
+        cfg: CfgEnv,
+        moment: Moment<'_>,
+        tx: TxEnv,
+    ) -> Result<ResultAndState, Failure> {
+        let block = BlockEnv {
+            number: U256::from(moment.number),
+            timestamp: U256::from(moment.timestamp),
             gas_limit: GAS_LIMIT,
-            gas_used,
-            timestamp,
+            basefee: 0,
+            prevrandao: Some(B256::ZERO),
+            ..BlockEnv::default()
+        };
+        let view = View { state: moment.state, blocks: &self.blocks };
+        let mut evm = Context::mainnet()
+            .with_db(WrapDatabaseRef(view))
+            .with_cfg(cfg)
+            .with_block(block)
+            .build_mainnet();
+        evm.transact(tx).map_err(Failure::refused)
+    }
+
+    fn push(&mut self, state: State, executed: Option<(Signed, ExecutionResult)>) {
+        let number = self.blocks.len() as u64;
+        let mut header = Header {
+            parent_hash: self.blocks.last().map_or(B256::ZERO, |parent| parent.hash),
+            number,
+            gas_limit: GAS_LIMIT,
+            timestamp: self.upcoming_timestamp(),
             base_fee_per_gas: Some(0),
+            state_root: if self.state_roots { state.root() } else { B256::ZERO },
             ..Header::default()
         };
-        let block = Block { hash: header.hash_slow(), header, transactions };
-        self.blocks.push(block.clone());
-        block
+        if self.fork > 0 {
+            header.extra_data = self.fork.to_be_bytes().into();
+        }
+        let block = Block::seal(header, executed);
+        self.by_hash.insert_mut(block.hash, number);
+        if let Some(included) = &block.included {
+            self.by_transaction.insert_mut(*included.envelope.tx_hash(), number);
+        }
+        self.blocks.push_back_mut(Arc::new(block));
+        self.states.push_back(Kept { sealed: state.clone(), left: state });
+        if self.states.len() > HISTORY {
+            self.states.pop_front();
+        }
+        self.next_timestamp = None;
     }
 
     fn upcoming_timestamp(&self) -> u64 {
-        let after = |block: &Block| block.header.timestamp + self.interval;
+        let after = |block: &Arc<Block>| block.header.timestamp.saturating_add(self.interval);
         self.next_timestamp.or_else(|| self.blocks.last().map(after)).unwrap_or_default()
     }
 
     fn rules(&self) -> CfgEnv {
         CfgEnv::new_with_spec(RULES).with_chain_id(self.chain_id)
     }
-
-    fn environment(&self, number: u64, timestamp: u64) -> BlockEnv {
-        BlockEnv {
-            number: U256::from(number),
-            timestamp: U256::from(timestamp),
-            gas_limit: GAS_LIMIT,
-            basefee: 0,
-            prevrandao: Some(B256::ZERO),
-            ..BlockEnv::default()
-        }
-    }
 }
 
-/// A signed transaction in the EVM's form.
-fn tx_env(envelope: &TxEnvelope, caller: Address) -> TxEnv {
-    TxEnv {
-        tx_type: envelope.tx_type() as u8,
-        caller,
-        gas_limit: envelope.gas_limit(),
-        gas_price: envelope.max_fee_per_gas(),
-        kind: envelope.to().map_or(TxKind::Create, TxKind::Call),
-        value: envelope.value(),
-        data: envelope.input().clone(),
-        nonce: envelope.nonce(),
-        chain_id: envelope.chain_id(),
-        access_list: envelope.access_list().cloned().unwrap_or_default(),
-        gas_priority_fee: envelope.max_priority_fee_per_gas(),
-        ..TxEnv::default()
+impl<'a> Moment<'a> {
+    /// Returns this with another state.
+    pub(super) const fn with_state<'b>(self, state: &'b State) -> Moment<'b> {
+        Moment { state, number: self.number, timestamp: self.timestamp }
     }
 }

@@ -2,10 +2,21 @@
 //!
 //! [`Embedded`] is an alloy *transport*: the same client code runs on it and on a node behind HTTP.
 //! Each transaction is a block of its own, one second after the last unless told otherwise; time is
-//! never read from a clock. State roots are zero, so there is no `eth_getProof`.
+//! never read from a clock. The states of the last 256 blocks are kept: for calls in the past, for
+//! going back, and for proofs, whose roots stand in headers only if the [`Genesis`] says so.
 
+mod block;
 mod chain;
+mod failure;
+mod filter;
+mod genesis;
+mod logs;
+mod node;
+mod op;
+mod proof;
 mod rpc;
+mod state;
+mod transaction;
 
 use std::{
     fmt,
@@ -17,53 +28,10 @@ use alloy::{
     rpc::json_rpc::{RequestPacket, Response, ResponsePacket, SerializedRequest},
     transports::{TransportError, TransportFut},
 };
-use openledger_core::{Address, U256};
 use tower::Service;
 
-use chain::Chain;
-
-/// How an embedded chain begins.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Genesis {
-    /// The chain's id.
-    pub chain_id: u64,
-    /// Unix time of the first block.
-    pub timestamp: u64,
-    /// Accounts and their native coins.
-    pub balances: Vec<(Address, U256)>,
-}
-
-impl Default for Genesis {
-    /// Chain 31337, the id development nodes have: nothing signed here counts on a real network.
-    fn default() -> Self {
-        Self { chain_id: 31337, timestamp: 1_800_000_000, balances: Vec::new() }
-    }
-}
-
-impl Genesis {
-    /// Returns this with another chain id.
-    #[must_use]
-    pub const fn with_chain_id(mut self, chain_id: u64) -> Self {
-        self.chain_id = chain_id;
-        self
-    }
-
-    /// Returns this with another time of the first block.
-    #[must_use]
-    pub const fn with_timestamp(mut self, timestamp: u64) -> Self {
-        self.timestamp = timestamp;
-        self
-    }
-
-    /// Returns this with a million native coins for each of `accounts`.
-    #[must_use]
-    pub fn with_funded(mut self, accounts: impl IntoIterator<Item = Address>) -> Self {
-        let million = U256::from(10).pow(U256::from(24));
-        self.balances.extend(accounts.into_iter().map(|account| (account, million)));
-        self
-    }
-}
+pub use genesis::Genesis;
+use node::Node;
 
 /// A handle on an embedded chain; clones share it.
 ///
@@ -82,20 +50,20 @@ impl Genesis {
 /// ```
 #[derive(Clone)]
 pub struct Embedded {
-    chain: Arc<Mutex<Chain>>,
+    node: Arc<Mutex<Node>>,
 }
 
 impl Embedded {
     /// Begins a chain.
     pub fn new(genesis: &Genesis) -> Self {
-        Self { chain: Arc::new(Mutex::new(Chain::new(genesis))) }
+        Self { node: Arc::new(Mutex::new(Node::new(genesis))) }
     }
 
     fn answer(&self, request: SerializedRequest) -> Response {
         // A panic inside the EVM would be a bug of the EVM; the chain's data is still whole,
         // because state is committed in one step.
-        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let payload = rpc::answer(&mut chain, request.method(), request.params());
+        let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        let payload = rpc::answer(&mut node, request.method(), request.params());
         let (meta, _) = request.decompose();
         Response { id: meta.id, payload }
     }

@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod embedded;
+mod faults;
 mod registry;
 mod rewards;
 mod settlement;
+mod words;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
 use openledger_core::{Address, Amount, B256, Error, Key};
@@ -60,7 +62,8 @@ impl World {
 fn assert_denied<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
     let error = result.expect_err(reason);
     assert_eq!(error.kind(), openledger_core::ErrorKind::Denied, "{error:?}");
-    assert!(error.report().contains(reason), "{}", error.report());
+    let named = openledger_chain::Revert::of(&error).is_some_and(|revert| revert.name() == reason);
+    assert!(named || error.report().contains(reason), "{}", error.report());
 }
 
 fn open(amount: u64) -> Amount {
