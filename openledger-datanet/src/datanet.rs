@@ -32,8 +32,10 @@ pub struct Info {
     pub name: String,
     /// Who owns it.
     pub owner: Address,
-    /// The registry that knows it, for which contributions are signed.
+    /// The registry that knows it, of which its id is.
     pub registry: Domain,
+    /// Where contributions are recorded, for which they are signed.
+    pub contributions: Domain,
     /// SPDX identifier of the licence that contributions must carry.
     pub licence: String,
     /// How much may come in.
@@ -49,7 +51,15 @@ impl Info {
         licence: impl Into<String>,
     ) -> Self {
         let (name, licence) = (name.into(), licence.into());
-        Self { name, owner, registry, licence, limits: Limits::default() }
+        let limits = Limits::default();
+        Self { name, owner, registry, contributions: registry, licence, limits }
+    }
+
+    /// Returns this with contributions recorded by another contract than the registry.
+    #[must_use]
+    pub const fn with_contributions(mut self, contributions: Domain) -> Self {
+        self.contributions = contributions;
+        self
     }
 
     /// Returns this with other limits.
@@ -261,7 +271,7 @@ impl Datanet {
             };
             let submission: Submission = decode(&self.store.get(submission).await?)?;
             submission.check_contents()?;
-            submission.signed().verify(&self.info.registry, at, &mut self.log.nonces)?;
+            submission.signed().verify(&self.info.contributions, at, &mut self.log.nonces)?;
             self.log.take(&submission, at);
         }
     }
@@ -281,7 +291,7 @@ impl Datanet {
         }
         self.info.limits.check_submission("the contribution", said.size)?;
         submission.check_contents()?;
-        submission.signed().verify(&self.info.registry, now, &mut self.log.nonces.clone())?;
+        submission.signed().verify(&self.info.contributions, now, &mut self.log.nonces.clone())?;
         self.log.check_day(&self.info.limits, said.contributor, said.size, now)?;
         let mut seen = HashSet::new();
         for (place, (row, _)) in (1..).zip(submission.rows()) {

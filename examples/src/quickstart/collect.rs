@@ -1,6 +1,6 @@
 //! Datanets: created, contributed to, recorded, published.
 
-use openledger_chain::Registry;
+use openledger_chain::{DatanetEntry, Registry};
 use openledger_core::{
     DatanetId, Error, Result, U256, digest,
     message::{Contribution, Nonces, Signed},
@@ -41,10 +41,11 @@ pub(super) async fn collect(world: &mut World, sources: &[Source]) -> Result<Vec
 async fn collect_one(world: &mut World, source: &Source) -> Result<Collected> {
     let owner = world.people.key(&source.owner).address();
     let chain = world.chain.sending_as(owner);
-    let domain = chain.datanet_domain();
-    let info = Info::new(&source.name, owner, domain, LICENCE);
+    let domain = chain.contribution_domain();
+    let info = Info::new(&source.name, owner, chain.datanet_domain(), LICENCE)
+        .with_contributions(domain);
     let metadata = digest("openledger.quickstart.datanet", &source.name);
-    let created = chain.create_datanet(&source.name, metadata).await?;
+    let created = chain.create_datanet(&DatanetEntry::new(&source.name, metadata)).await?;
     world.journal.add("create a Datanet", &created.tx);
     let mut datanet = Datanet::create(world.store.clone(), info, Checks::default()).await?;
 

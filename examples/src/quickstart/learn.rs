@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use openledger_attribution::Corpus;
-use openledger_chain::{ModelEntry, Price, Registry};
+use openledger_chain::{ModelEntry, Models, Price};
 use openledger_core::{Amount, B256, Result, encode};
 use openledger_model::{Adapter, AdapterFiles, Lora, LoraConfig, Model, Template, Tokens};
 use openledger_train::{AdamW, Backend, Native, Plan, Schedule, TrainingRecord, fit};

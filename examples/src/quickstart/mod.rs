@@ -132,6 +132,8 @@ impl Journal {
 
 /// How long a root of claims waits before it pays, in seconds.
 const ACTIVATION_DELAY: u64 = 24 * 60 * 60;
+/// Seconds in which a batch of receipts can be disputed before it is settled.
+const CHALLENGE_WINDOW: u64 = 24 * 60 * 60;
 
 /// Tells the story and returns what came of it.
 ///
@@ -153,8 +155,9 @@ pub async fn run(options: &Options) -> Result<Report> {
     let (chain, dev) = open_chain(options, &people, &mut journal).await?;
     let gas: u64 = journal.0.iter().map(|entry| entry.gas).sum();
     println!(
-        "  {}: eight contracts deployed with {gas} gas in all",
+        "  {}: {} contracts deployed with {gas} gas in all, power handed to governance",
         options.rpc.as_deref().unwrap_or("an EVM in this process"),
+        chain.contracts().named().count(),
     );
     let template = Template::default();
     let mut world = World { people, chain, dev, store, model, template, journal };
@@ -211,15 +214,11 @@ async fn open_chain(
             dev.set_balance(key.address(), coins).await?;
         }
     }
-    let deploy = DeployOptions {
-        admin: people.admin.address(),
-        treasury: people.treasury.address(),
-        staking_pool: people.stakers.address(),
-        node: people.node.address(),
-        guardian: people.admin.address(),
-        activation_delay: ACTIVATION_DELAY,
-        withdrawal_delay: ACTIVATION_DELAY,
-    };
+    let deploy = DeployOptions::new(people.admin.address())
+        .with_treasury(people.treasury.address())
+        .with_staking_pool(people.stakers.address())
+        .with_nodes([people.node.address()])
+        .with_delays(ACTIVATION_DELAY, ACTIVATION_DELAY, CHALLENGE_WINDOW);
     let Deployed { chain, txs, .. } = EvmChain::deploy(provider, deploy).await?;
     for tx in &txs {
         journal.add("deploy", tx);

@@ -1,7 +1,7 @@
 //! Escrow, batch, root, delay, claims.
 
 use openledger_chain::{
-    Attributions, Charge, Payments, Rewards,
+    Attributions, Batch, BatchName, Charge, Payments, Rewards,
     settlement::{Claim, Distributor, EpochBuilder, Parts, Settlement},
 };
 use openledger_core::{
@@ -10,14 +10,14 @@ use openledger_core::{
     message::{Nonces, Signed, Verified},
 };
 
-use super::{ACTIVATION_DELAY, World, answer::Answered};
+use super::{ACTIVATION_DELAY, CHALLENGE_WINDOW, World, answer::Answered};
 
 /// What settlement left behind.
 pub(super) struct Settled {
     pub(super) settlement: Settlement,
     pub(super) parts: Parts,
     /// The batch of receipts.
-    pub(super) batch: u64,
+    pub(super) batch: BatchName,
     pub(super) receipts: StandardTree<(B256,)>,
     /// The root of claims.
     pub(super) root: u64,
@@ -26,6 +26,8 @@ pub(super) struct Settled {
     pub(super) claims: Vec<Paid>,
     /// Whether a claim before the activation time was refused.
     pub(super) early_claim_refused: bool,
+    /// Whether a settlement before the end of the challenge window was refused.
+    pub(super) early_settle_refused: bool,
 }
 
 /// A claim that was paid.
@@ -58,11 +60,23 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     );
     let hash = keccak256(&body);
     world.store.put(body.into()).await?;
-    let logged = node.log_batch(receipts.root(), hash, verified.len() as u64).await?;
+    let batch = Batch {
+        epoch: 0,
+        model: world.model.id().into(),
+        root: receipts.root(),
+        body: hash,
+        receipts: verified.len() as u64,
+    };
+    let logged = node.log_batch(&batch).await?;
     world.journal.add("log a batch of receipts", &logged.tx);
     let charges: Vec<Charge> =
         epoch.charges().map(|(payer, amount)| Charge { payer, amount }).collect();
-    let charged = node.settle(logged.value, &charges).await?;
+    let early_settle_refused = node.settle(batch.root, &charges).await.is_err();
+    let final_at = node.batch(logged.value).await?.final_at;
+    world.dev.set_next_timestamp(final_at).await?;
+    world.dev.mine().await?;
+    println!("  batch {} logged; {} hours to challenge it pass", batch.root, CHALLENGE_WINDOW / 3_600);
+    let charged = node.settle(batch.root, &charges).await?;
     world.journal.add("settle the batch", &charged.tx);
     println!(
         "  {} receipts in one batch, root {}; {} OPEN charged from escrow",
@@ -104,6 +118,7 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
         paid_in: charged.value,
         claims,
         early_claim_refused,
+        early_settle_refused,
     })
 }
 
@@ -121,7 +136,7 @@ async fn fund(world: &mut World, owed: Amount) -> Result<()> {
     for sent in user.deposit(owed).await? {
         world.journal.add("deposit into escrow", &sent.tx);
     }
-    let later = user.now().await? + 3_600;
+    let later = user.now().await? + 7 * 24 * 3_600;
     let sent = user.authorize(world.people.node.address(), owed, later).await?;
     world.journal.add("authorize the node", &sent.tx);
     Ok(())

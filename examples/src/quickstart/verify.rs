@@ -67,6 +67,13 @@ pub(super) async fn verify(world: &mut World, story: &Story<'_>) -> Result<Check
     let early = story.settled.early_claim_refused;
     check("early_claim_refused", "a claim before the activation time was refused".into(), early);
 
+    let early = story.settled.early_settle_refused;
+    check(
+        "early_settle_refused",
+        "a settlement while receipts could still be disputed was refused".into(),
+        early,
+    );
+
     let paid_out: Amount = story.settled.claims.iter().map(|claim| claim.amount).sum();
     let exact = paid_out == story.settled.paid_in && paid_out == story.settled.settlement.total();
     let said = format!("{paid_out} units paid out, {} paid in", story.settled.paid_in);
@@ -156,7 +163,7 @@ async fn replayed(world: &World, story: &Story<'_>) -> Result<(String, bool)> {
     let datanet = &story.datanets[0];
     let now = datanet.submission.terms().written_at;
     let mut nonces = Nonces::default();
-    let domain = world.chain.datanet_domain();
+    let domain = world.chain.contribution_domain();
     let first = datanet.signed.verify(&domain, now, &mut nonces);
     let second = datanet.signed.verify(&domain, now, &mut nonces);
     let report = accept(world, datanet, &datanet.submission).await?;
@@ -188,7 +195,7 @@ async fn changed_proof(world: &World, story: &Story<'_>) -> Result<(String, bool
     let with_flip = world.chain.claim(story.settled.root, &claim, &proof).await;
     let reports = [with_more, with_flip]
         .map(|answer| answer.err().map_or_else(|| "taken".to_owned(), |e| e.report()));
-    let both = reports.iter().all(|report| report.contains("ProofInvalid"));
+    let both = reports.iter().all(|report| report.contains("proof invalid"));
     let [_, with_flip] = reports;
     Ok((with_flip, both))
 }
@@ -200,7 +207,7 @@ async fn claimed_twice(world: &World, story: &Story<'_>) -> Result<(String, bool
     let again = world.chain.claim(story.settled.root, &claim, &proof).await;
     let after = world.chain.balance(account).await?;
     let report = again.err().map_or_else(|| "paid".to_owned(), |e| e.report());
-    let refused = report.contains("NothingToClaim") && before == after;
+    let refused = report.contains("nothing to claim") && before == after;
     Ok((report, refused))
 }
 

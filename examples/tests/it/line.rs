@@ -16,6 +16,7 @@ const CHECKS: [&str; 14] = [
     "changed_signature_refused",
     "claims_raise_balances",
     "early_claim_refused",
+    "early_settle_refused",
     "fees_split_10_20_20_50",
     "losses_fall",
     "paid_out_is_paid_in",
