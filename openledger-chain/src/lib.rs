@@ -2,6 +2,8 @@
 
 pub mod abi;
 mod client;
+#[cfg(feature = "server")]
+mod devnet;
 mod embedded;
 pub mod settlement;
 
@@ -14,4 +16,8 @@ pub use client::{
     ModelEntry, NodeSnapshot, Payments, Price, Registry, Rewards, RootStatus, Sent, Tx, TxLog,
     embedded, provider,
 };
-pub use embedded::{Embedded, Genesis};
+#[cfg(feature = "server")]
+pub use devnet::{Devnet, devnet_key};
+#[cfg(feature = "testing")]
+pub use embedded::read_log;
+pub use embedded::{Embedded, Genesis, Snapshot};

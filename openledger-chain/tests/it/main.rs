@@ -1,9 +1,11 @@
 //! Contracts on the embedded chain, through the public client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod durable;
 mod embedded;
 mod registry;
 mod rewards;
+mod server;
 mod settlement;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
