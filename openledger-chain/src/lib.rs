@@ -3,6 +3,8 @@
 pub mod abi;
 pub mod ballots;
 mod client;
+#[cfg(feature = "server")]
+mod devnet;
 mod embedded;
 pub mod settlement;
 #[cfg(any(test, feature = "testing"))]
@@ -23,4 +25,8 @@ pub use client::{
     Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole, StakeStatus,
     Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
 };
-pub use embedded::{Embedded, Genesis};
+#[cfg(feature = "server")]
+pub use devnet::{Devnet, devnet_key};
+#[cfg(feature = "testing")]
+pub use embedded::read_log;
+pub use embedded::{Embedded, Genesis, Snapshot};

@@ -42,6 +42,7 @@ pub(super) type Blocks = VectorSync<Arc<Block>>;
 #[derive(Clone)]
 pub(super) struct Chain {
     chain_id: u64,
+    genesis: B256,
     state_roots: bool,
     blocks: Blocks,
     /// Numbers of blocks by their hash, and by the hash of their transaction.
@@ -82,6 +83,7 @@ impl Chain {
         }
         let mut chain = Self {
             chain_id: genesis.chain_id,
+            genesis: genesis.hash(),
             state_roots: genesis.state_roots,
             blocks: Blocks::new_sync(),
             by_hash: Map::default(),
@@ -300,7 +302,10 @@ impl Chain {
             state_root: if self.state_roots { state.root() } else { B256::ZERO },
             ..Header::default()
         };
-        if self.fork > 0 {
+        // Blocks of chains that began differently or went back in between are not the same.
+        if number == 0 {
+            header.extra_data = self.genesis.into();
+        } else if self.fork > 0 {
             header.extra_data = self.fork.to_be_bytes().into();
         }
         let block = Block::seal(header, executed);
@@ -316,7 +321,7 @@ impl Chain {
         self.next_timestamp = None;
     }
 
-    fn upcoming_timestamp(&self) -> u64 {
+    pub(super) fn upcoming_timestamp(&self) -> u64 {
         let after = |block: &Arc<Block>| block.header.timestamp.saturating_add(self.interval);
         self.next_timestamp.or_else(|| self.blocks.last().map(after)).unwrap_or_default()
     }

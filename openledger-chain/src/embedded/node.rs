@@ -1,11 +1,23 @@
 //! A chain with what a node remembers beside it: snapshots, filters, accounts it acts for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use alloy::primitives::{Address, B256};
+use openledger_core::{Error, Result};
 
 use super::{
-    Genesis, chain::Chain, failure::Failure, filter::Filters, op::Op, transaction::Signed,
+    Genesis,
+    chain::Chain,
+    failure::Failure,
+    filter::Filters,
+    log::Log,
+    op::Op,
+    transaction::Signed,
+    wal::{LARGEST, Record},
 };
 
 /// A development node.
@@ -15,7 +27,12 @@ pub(super) struct Node {
     pub(super) acting: Acting,
     snapshots: BTreeMap<u64, Chain>,
     taken: u64,
+    log: Option<Log>,
+    clock: Option<Clock>,
 }
+
+/// Tells Unix time.
+pub(super) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The accounts for which a node sends what they did not sign.
 #[derive(Debug, Default)]
@@ -43,12 +60,71 @@ impl Node {
             acting: Acting::default(),
             snapshots: BTreeMap::new(),
             taken: 0,
+            log: None,
+            clock: None,
         }
     }
 
+    /// Replays the log at `path`, or begins one, and goes on in it.
+    pub(super) fn open(path: &Path, genesis: &Genesis) -> Result<Self> {
+        let mut node = Self::new(genesis);
+        let log = Log::open(path, genesis.hash(), |offset, record| {
+            node.execute(&record.op).map_err(|failure| {
+                let message = format!("the record at offset {offset} cannot be repeated");
+                Error::corrupt(message).with_source(format!("{failure:?}"))
+            })?;
+            let head = node.chain.latest().hash;
+            if head != record.head {
+                return Err(Error::corrupt(format!(
+                    "the record at offset {offset} made block {}, and makes {head} now: other \
+                     rules, or another version, wrote it",
+                    record.head
+                )));
+            }
+            Ok(())
+        })?;
+        node.log = Some(log);
+        Ok(node)
+    }
+
+    /// Keeps the time of blocks to come from falling behind a clock.
+    pub(super) fn follow(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
     /// Changes the chain; a change that fails changes nothing.
+    ///
+    /// Nobody may be told of it before [`flush`](Self::flush).
     pub(super) fn apply(&mut self, op: &Op) -> Result<Done, Failure> {
-        self.execute(op)
+        let makes_block = matches!(op, Op::Transaction(_) | Op::Unsigned { .. } | Op::Mine { .. });
+        if let (true, Some(clock)) = (makes_block, &self.clock) {
+            let now = clock();
+            if now > self.chain.upcoming_timestamp() {
+                self.record(&Op::NextTimestamp(now))?;
+            }
+        }
+        self.record(op)
+    }
+
+    fn record(&mut self, op: &Op) -> Result<Done, Failure> {
+        if let Some(log) = &self.log {
+            log.ready().map_err(unwritten)?;
+            if op.size() > LARGEST {
+                let message = format!("more than {LARGEST} bytes, which no log holds");
+                return Err(Failure::Refused(message));
+            }
+        }
+        let done = self.execute(op)?;
+        if let Some(log) = &mut self.log {
+            let record = Record { op: op.clone(), head: self.chain.latest().hash };
+            log.append(&record).map_err(unwritten)?;
+        }
+        Ok(done)
+    }
+
+    /// Returns when everything that was done is on disk, if it has to be.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.log.as_mut().map_or(Ok(()), |log| log.flush().map_err(unwritten))
     }
 
     /// Returns the snapshot with this number.
@@ -106,4 +182,8 @@ impl Acting {
     pub(super) fn covers(&self, account: Address) -> bool {
         self.everybody || self.accounts.contains(&account)
     }
+}
+
+fn unwritten(error: Error) -> Failure {
+    Failure::Refused(error.report())
 }

@@ -34,3 +34,16 @@ pub(super) enum Op {
     /// Goes back to a snapshot; `forget` drops it and those after.
     Restore { id: u64, forget: bool },
 }
+
+impl Op {
+    /// Bytes that a log needs for this, or a little more.
+    pub(super) fn size(&self) -> usize {
+        const REST: usize = 128;
+        match self {
+            Self::Transaction(raw) | Self::Unsigned { raw, .. } | Self::Code(_, raw) => {
+                raw.len() + REST
+            }
+            _ => REST,
+        }
+    }
+}

@@ -1,10 +1,12 @@
 //! Contracts on the embedded chain, through the public client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod durable;
 mod embedded;
 mod faults;
 mod registry;
 mod rewards;
+mod server;
 mod settlement;
 mod words;
 
