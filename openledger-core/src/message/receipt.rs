@@ -7,7 +7,7 @@ use alloy_sol_types::SolStruct;
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
-use super::{Message, typed};
+use super::{Message, Verified, typed};
 use crate::{
     AdapterId, Amount, DatanetId, Error, ModelId, ReceiptId, Result, RowId, keccak256, share::WHOLE,
 };
@@ -58,6 +58,13 @@ impl Receipt {
     /// Returns the hash under which a prompt or an output stands in a receipt.
     pub fn text_hash(text: &str) -> B256 {
         keccak256(text)
+    }
+}
+
+impl Verified<Receipt> {
+    /// Returns the receipt's name without hashing it again.
+    pub fn id(&self) -> ReceiptId {
+        ReceiptId::from(self.struct_hash())
     }
 }
 
