@@ -2,6 +2,7 @@
 
 pub mod abi;
 mod client;
+pub mod da;
 mod embedded;
 pub mod settlement;
 

@@ -202,9 +202,10 @@ struct Values<'a, L>(&'a [(L, usize)]);
 impl<L: Leaf> Serialize for Values<'_, L> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
-            self.0
-                .iter()
-                .map(|(value, tree_index)| Dumped { value: value.to_json(), tree_index: *tree_index }),
+            self.0.iter().map(|(value, tree_index)| Dumped {
+                value: value.to_json(),
+                tree_index: *tree_index,
+            }),
         )
     }
 }
