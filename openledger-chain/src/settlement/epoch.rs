@@ -1,7 +1,7 @@
 //! An epoch: receipts in, one by one; what everybody has earned since the beginning out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, HashSet},
     io,
 };
 
@@ -30,9 +30,9 @@ use crate::FeeAccounts;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Before {
-    claims: BTreeMap<Address, Amount>,
+    claims: HashMap<Address, Amount>,
     total: Amount,
-    settled: BTreeSet<ReceiptId>,
+    settled: HashSet<ReceiptId>,
 }
 
 impl Before {
@@ -81,20 +81,23 @@ impl Before {
 ///
 /// Nobody's claim falls: an epoch only adds to the claims it begins with.
 ///
+/// Accounts and receipts are found by hash while they are added, and sorted when they are asked
+/// for: the order in which receipts came is nowhere in what comes out.
+///
 /// # Examples
 /// See the quickstart, which settles real receipts.
 #[derive(Clone, Debug)]
 pub struct EpochBuilder {
     split: FeeSplit,
     accounts: FeeAccounts,
-    claims: BTreeMap<Address, Amount>,
+    claims: HashMap<Address, Amount>,
     /// The sum of `claims`. Every other sum of the epoch is a part of it, so none can overflow
     /// where this one does not.
     total: Amount,
-    charges: BTreeMap<Address, Amount>,
+    charges: HashMap<Address, Amount>,
     parts: Parts,
-    seen: BTreeSet<ReceiptId>,
-    settled: BTreeSet<ReceiptId>,
+    seen: HashSet<ReceiptId>,
+    settled: HashSet<ReceiptId>,
 }
 
 impl EpochBuilder {
@@ -106,9 +109,9 @@ impl EpochBuilder {
             accounts,
             claims,
             total,
-            charges: BTreeMap::new(),
+            charges: HashMap::new(),
             parts: Parts::default(),
-            seen: BTreeSet::new(),
+            seen: HashSet::new(),
             settled,
         }
     }
@@ -147,7 +150,7 @@ impl EpochBuilder {
 
     /// Returns what each payer owes for the epoch, by ascending account.
     pub fn charges(&self) -> impl Iterator<Item = (Address, Amount)> {
-        self.charges.iter().map(|(&payer, &amount)| (payer, amount))
+        sorted(self.charges.iter().map(|(&payer, &amount)| (payer, amount)))
     }
 
     /// Returns how the epoch's fees are divided in all.
@@ -157,7 +160,7 @@ impl EpochBuilder {
 
     /// Returns the receipts' names, ascending.
     pub fn receipts(&self) -> impl ExactSizeIterator<Item = ReceiptId> {
-        self.seen.iter().copied()
+        sorted(self.seen.iter().copied())
     }
 
     /// Makes the tree over the receipts' names, whose root is logged as a batch.
@@ -176,12 +179,9 @@ impl EpochBuilder {
     /// [`ErrorKind::Limit`] if the claims pass what was funded, naming the account, in ascending
     /// order, at which the money ends; [`ErrorKind::Invalid`] without any claim.
     pub fn build(self, distributor: &Distributor, funded: Amount) -> Result<Settlement> {
-        let claims: Vec<Claim> = self
-            .claims
-            .into_iter()
-            .filter(|(_, cumulative)| *cumulative > Amount::ZERO)
-            .map(|(account, cumulative)| Claim { account, cumulative })
-            .collect();
+        let earned = self.claims.into_iter().filter(|(_, cumulative)| *cumulative > Amount::ZERO);
+        let claims: Vec<Claim> =
+            sorted(earned).map(|(account, cumulative)| Claim { account, cumulative }).collect();
         if self.total > funded {
             let account = first_unfunded(&claims, funded);
             let total = self.total;
@@ -271,9 +271,15 @@ impl Settlement {
     }
 }
 
-fn add_to(sums: &mut BTreeMap<Address, Amount>, account: Address, amount: Amount) {
+fn add_to(sums: &mut HashMap<Address, Amount>, account: Address, amount: Amount) {
     let sum = sums.entry(account).or_default();
     *sum = sum.checked_add(amount).expect("a part of a total that was checked");
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> std::vec::IntoIter<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.into_iter()
 }
 
 /// Returns the account at which the running sum passes `funded`.
