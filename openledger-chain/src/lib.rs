@@ -3,6 +3,7 @@
 pub mod abi;
 pub mod ballots;
 mod client;
+pub mod da;
 #[cfg(feature = "server")]
 mod devnet;
 mod embedded;

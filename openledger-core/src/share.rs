@@ -31,15 +31,8 @@ pub fn split(amount: Amount, weights: &[u64]) -> Result<Vec<Amount>> {
     if total == 0 {
         return Err(Error::new(ErrorKind::Invalid, "weights that sum to zero split nothing"));
     }
-    let total = U512::from(total);
-    let (mut parts, fractions): (Vec<U256>, Vec<U512>) = weights
-        .iter()
-        .map(|&weight| {
-            let product: U512 = amount.units().widening_mul(U256::from(weight));
-            let (part, fraction) = product.div_rem(total);
-            (U256::from(part), fraction)
-        })
-        .unzip();
+    let (mut parts, fractions): (Vec<U256>, Vec<u128>) =
+        weights.iter().map(|&weight| floor(amount.units(), weight, total)).unzip();
     let handed_out: U256 = parts.iter().sum();
     let remainder: usize = (amount.units() - handed_out).to();
     let mut order: Vec<usize> = (0..weights.len()).collect();
@@ -71,4 +64,16 @@ pub fn split_keyed<K: Ord>(
     let weights: Vec<u64> = merged.values().copied().collect();
     let parts = split(amount, &weights)?;
     Ok(merged.into_keys().zip(parts).collect())
+}
+
+/// Returns `amount * weight / total` and the remainder.
+fn floor(amount: U256, weight: u64, total: u128) -> (U256, u128) {
+    // Nearly all amounts of money fit, and 128 bits divide several times as fast as 512.
+    let narrow = u128::try_from(amount).ok().and_then(|amount| amount.checked_mul(weight.into()));
+    if let Some(product) = narrow {
+        return (U256::from(product / total), product % total);
+    }
+    let product: U512 = amount.widening_mul(U256::from(weight));
+    let (part, fraction) = product.div_rem(U512::from(total));
+    (U256::from(part), fraction.to())
 }

@@ -2,7 +2,7 @@
 
 use openledger_chain::{
     Attributions, Batch, BatchName, Charge, Payments, Rewards,
-    settlement::{Claim, Distributor, EpochBuilder, Parts, Settlement},
+    settlement::{Before, Claim, Distributor, EpochBuilder, Parts, Settlement},
 };
 use openledger_core::{
     Address, Amount, B256, Receipt, Result, encode, keccak256,
@@ -45,7 +45,7 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     let node = world.chain.sending_as(world.people.node.address());
     let verified = verify_all(world, answers).await?;
     let (split, accounts) = node.fee_split().await?;
-    let mut epoch = EpochBuilder::new(split, accounts, []);
+    let mut epoch = EpochBuilder::new(split, accounts, Before::default());
     for receipt in &verified {
         epoch.add(receipt, world.people.builder.address())?;
     }

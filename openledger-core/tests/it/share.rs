@@ -11,6 +11,7 @@ use proptest::prelude::*;
 fn amount() -> impl Strategy<Value = Amount> {
     prop_oneof![
         any::<u64>().prop_map(Amount::from),
+        any::<u128>().prop_map(|units| Amount::new(U256::from(units))),
         any::<[u8; 32]>().prop_map(|bytes| Amount::new(U256::from_be_bytes(bytes))),
     ]
 }
