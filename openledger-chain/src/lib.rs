@@ -2,6 +2,7 @@
 
 pub mod abi;
 pub mod ballots;
+pub mod bridge;
 mod client;
 pub mod da;
 #[cfg(feature = "server")]
@@ -19,12 +20,12 @@ pub use alloy;
 pub use client::http_provider;
 pub use client::{
     Access, Action, Agents, Attributions, Batch, BatchName, BatchStatus, CaseStatus, Charge,
-    Choice, ContributionName, ContributionStatus, Contracts, DatanetEntry, DeployOptions, Deployed,
+    Choice, Contracts, ContributionName, ContributionStatus, DatanetEntry, DeployOptions, Deployed,
     DevNode, DisputeTerms, Disputes, Event, EvmChain, FeeAccounts, Files, Governance,
     GovernancePreset, Ground, Journal, Keep, Kind, Memory, ModelEntry, ModelOffer, ModelStatus,
-    Models, NodeSnapshot, Offer, Patience, Payments, Phase, Power, Price, Proposal, ProposalState, Registry,
-    Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole, StakeStatus,
-    Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
+    Models, NodeSnapshot, Offer, Patience, Payments, Phase, Power, Price, Proposal, ProposalState,
+    Registry, Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole,
+    StakeStatus, Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
 };
 #[cfg(feature = "server")]
 pub use devnet::{Devnet, devnet_key};

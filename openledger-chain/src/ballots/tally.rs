@@ -35,7 +35,8 @@ impl BallotBox {
     pub fn add(&mut self, signed: SignedBallot) -> Result<()> {
         let ballot = signed.ballot();
         if ballot.proposal != self.proposal {
-            let message = format!("a ballot on {}, this is the box of {}", ballot.proposal, self.proposal);
+            let message =
+                format!("a ballot on {}, this is the box of {}", ballot.proposal, self.proposal);
             return Err(Error::new(ErrorKind::Denied, message));
         }
         let signed = SignedBallot::new(*ballot, *signed.signature(), &self.domain)?;
@@ -70,9 +71,9 @@ impl BallotBox {
         let mut ballots = Vec::new();
         for (index, (signed, weight)) in (0..).zip(weighed) {
             let ballot = signed.ballot();
-            totals = totals.with(ballot.support as u8, weight).ok_or_else(|| {
-                Error::invalid("the weights of all ballots pass 2^256")
-            })?;
+            totals = totals
+                .with(ballot.support as u8, weight)
+                .ok_or_else(|| Error::invalid("the weights of all ballots pass 2^256"))?;
             ballots.push(CountedBallot {
                 index,
                 voter: ballot.voter,

@@ -5,7 +5,7 @@ use std::fmt;
 use alloy::sol_types::SolEventInterface;
 
 use super::{TxLog, sentence};
-use crate::abi;
+use crate::{abi, bridge};
 
 /// Declares the contracts whose events are known: one line each.
 macro_rules! events {
@@ -77,6 +77,9 @@ events! {
     Vesting: abi::vesting::Vesting::VestingEvents,
     RegistryProxy: abi::registry_proxy::RegistryProxy::RegistryProxyEvents,
     Roles: abi::roles::Roles::RolesEvents,
+    AttestedGateway: bridge::abi::attested_gateway::AttestedGateway::AttestedGatewayEvents,
+    MeshHome: bridge::abi::mesh_home::MeshHome::MeshHomeEvents,
+    MeshRemote: bridge::abi::mesh_remote::MeshRemote::MeshRemoteEvents,
 }
 
 impl Event {

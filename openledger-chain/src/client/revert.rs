@@ -6,7 +6,7 @@ use alloy::sol_types::{Panic, Revert as Words, SolError, SolInterface};
 use openledger_core::{Bytes, Error};
 
 use super::sentence;
-use crate::abi;
+use crate::{abi, bridge};
 
 /// Declares the contracts whose errors are known: one line each.
 macro_rules! reverts {
@@ -103,6 +103,10 @@ reverts! {
     Vesting: abi::vesting::Vesting::VestingErrors,
     RegistryProxy: abi::registry_proxy::RegistryProxy::RegistryProxyErrors,
     Roles: abi::roles::Roles::RolesErrors,
+    AttestedGateway: bridge::abi::attested_gateway::AttestedGateway::AttestedGatewayErrors,
+    MeshHome: bridge::abi::mesh_home::MeshHome::MeshHomeErrors,
+    MeshRemote: bridge::abi::mesh_remote::MeshRemote::MeshRemoteErrors,
+    OptimismPortal: bridge::abi::optimism_portal::OptimismPortal::OptimismPortalErrors,
 }
 
 impl Revert {

@@ -50,7 +50,9 @@ impl<S> Layer<S> for PaymentLayer {
 
 impl fmt::Debug for PaymentLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PaymentLayer").field("till", &self.facilitator.till()).finish_non_exhaustive()
+        f.debug_struct("PaymentLayer")
+            .field("till", &self.facilitator.till())
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +92,11 @@ where
 }
 
 impl PaymentLayer {
-    async fn serve<S, B, R>(&self, mut inner: S, request: Request<B>) -> Result<Response<R>, S::Error>
+    async fn serve<S, B, R>(
+        &self,
+        mut inner: S,
+        request: Request<B>,
+    ) -> Result<Response<R>, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>>,
         R: From<String>,
@@ -135,7 +141,8 @@ impl PaymentLayer {
 
 /// Says that a payment did not count, with the protocol's code.
 fn failed(why: &Error, asked: &Requirements) -> Settlement {
-    let refusal = std::error::Error::source(why).and_then(|source| source.downcast_ref::<Refusal>());
+    let refusal =
+        std::error::Error::source(why).and_then(|source| source.downcast_ref::<Refusal>());
     let code = match refusal {
         Some(refusal) => refusal.code(),
         None if why.kind() == ErrorKind::Denied => "invalid_transaction_state",

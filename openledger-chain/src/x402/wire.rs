@@ -220,7 +220,9 @@ impl Payment {
         let payment: Self = parse(header, PAYMENT_SIGNATURE)?;
         if payment.x402_version != VERSION {
             let version = payment.x402_version;
-            return Err(Error::invalid(format!("x402 version {version}; this service speaks {VERSION}")));
+            return Err(Error::invalid(format!(
+                "x402 version {version}; this service speaks {VERSION}"
+            )));
         }
         Ok(payment)
     }
@@ -313,8 +315,9 @@ fn parse<T: DeserializeOwned>(header: &str, name: &str) -> Result<T> {
     let json = BASE64_STANDARD
         .decode(header.trim())
         .map_err(|e| Error::invalid(format!("{name} is not base64")).with_source(e))?;
-    serde_json::from_slice(&json)
-        .map_err(|e| Error::invalid(format!("{name} is not the JSON of x402 version 2")).with_source(e))
+    serde_json::from_slice(&json).map_err(|e| {
+        Error::invalid(format!("{name} is not the JSON of x402 version 2")).with_source(e)
+    })
 }
 
 fn to_header(message: &impl Serialize) -> String {

@@ -18,8 +18,9 @@ fn contracts() -> Vec<(String, JsonAbi)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/artifacts");
     let mut all: Vec<(String, JsonAbi)> = std::fs::read_dir(folder)
         .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file()) // folders hold what others wrote
+        .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
             let mut artifact: serde_json::Value = serde_json::from_str(&text).unwrap();
             let abi = serde_json::from_value(artifact["abi"].take()).unwrap();

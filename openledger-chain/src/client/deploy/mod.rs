@@ -82,12 +82,10 @@ impl Script {
     async fn contracts(&mut self, options: &DeployOptions) -> Result<Contracts> {
         let mut at = Contracts::default();
         let (treasury, deployer) = (options.treasury, options.deployer);
-        at.token =
-            self.put(&OpenToken::BYTECODE, OpenToken::constructorCall { treasury }).await?;
+        at.token = self.put(&OpenToken::BYTECODE, OpenToken::constructorCall { treasury }).await?;
         at.wrapped = self.put(&WrappedOpen::BYTECODE, WrappedOpen::constructorCall {}).await?;
         at.votes = self.put(&GovernanceOpen::BYTECODE, GovernanceOpen::constructorCall {}).await?;
-        at.roles =
-            self.put(&Roles::BYTECODE, Roles::constructorCall { admin: deployer }).await?;
+        at.roles = self.put(&Roles::BYTECODE, Roles::constructorCall { admin: deployer }).await?;
         self.governance(options, &mut at).await?;
         self.registries(&mut at).await?;
         self.money(options, &mut at).await?;
@@ -189,8 +187,11 @@ impl Script {
         let call = AttributionLog::constructorCall { authority };
         at.attributions = self.put(&AttributionLog::BYTECODE, call).await?;
         let staking_pool = options.staking_pool;
-        let call =
-            FeePolicy::constructorCall { authority, treasury_: treasury, stakingPool_: staking_pool };
+        let call = FeePolicy::constructorCall {
+            authority,
+            treasury_: treasury,
+            stakingPool_: staking_pool,
+        };
         at.fees = self.put(&FeePolicy::BYTECODE, call).await?;
         let delay = Uint::from(options.activation_delay);
         let call = RewardDistributor::constructorCall { authority, token, delay };

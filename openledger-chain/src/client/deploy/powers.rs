@@ -105,10 +105,7 @@ impl EvmChain {
         give(DISPUTES, at.disputes);
         give(DISPUTES, at.timelock);
         give(ADMIN, at.timelock);
-        let leave = Roles::renounceRoleCall {
-            roleId: ADMIN,
-            callerConfirmation: options.deployer,
-        };
+        let leave = Roles::renounceRoleCall { roleId: ADMIN, callerConfirmation: options.deployer };
         calls.push(leave.abi_encode().into());
         let manager = Roles::new(at.roles, &self.provider);
         txs.push(self.send("hand power to governance", manager.multicall(calls)).await?.tx);

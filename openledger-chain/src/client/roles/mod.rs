@@ -28,9 +28,7 @@ pub use disputes::{CaseStatus, Choice, Disputes, Ground, Phase, Verdict};
 pub use governance::{Action, Governance, Proposal, ProposalState, SignedVote};
 pub use models::{ModelEntry, ModelOffer, ModelStatus, Models, Price};
 pub use payments::{Charge, FeeAccounts, Payments, Reservation};
-pub use registry::{
-    ContributionName, ContributionStatus, DatanetEntry, Kind, Offer, Registry,
-};
+pub use registry::{ContributionName, ContributionStatus, DatanetEntry, Kind, Offer, Registry};
 pub use rewards::{Rewards, RootStatus};
 pub use staking::{StakeRole, StakeStatus, Staking};
 

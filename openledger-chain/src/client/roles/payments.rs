@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::to_u128;
 use crate::{
     EvmChain, Sent,
-    abi::{
-        fee_policy::FeePolicy, inference_escrow::InferenceEscrow, open_token::OpenToken,
-    },
+    abi::{fee_policy::FeePolicy, inference_escrow::InferenceEscrow, open_token::OpenToken},
     settlement::FeeSplit,
 };
 

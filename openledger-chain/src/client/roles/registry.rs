@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::signature;
 use crate::{
     EvmChain, Sent,
-    abi::{
-        contribution_registry::ContributionRegistry, datanet_registry::DatanetRegistry,
-    },
+    abi::{contribution_registry::ContributionRegistry, datanet_registry::DatanetRegistry},
 };
 
 /// Datanets and what is contributed to them.

@@ -5,9 +5,7 @@ use openledger_core::{Address, Amount, B256, Result, U256};
 use serde::{Deserialize, Serialize};
 
 use super::to_u128;
-use crate::{
-    EvmChain, Sent, abi::reward_distributor::RewardDistributor, settlement::Claim,
-};
+use crate::{EvmChain, Sent, abi::reward_distributor::RewardDistributor, settlement::Claim};
 
 /// Rewards by cumulative claims.
 ///

@@ -157,4 +157,3 @@ impl EvmChain {
         self.send("allow staking to take OPEN", call).await
     }
 }
-
