@@ -405,8 +405,8 @@ async fn assert_settled(world: &World, epochs: u64, context: &str) {
     assert_eq!((U256::from(batches), roots), (U256::from(epochs), U256::from(epochs)), "{context}");
     assert_eq!(funded, open(3 * epochs).units(), "{context}");
     assert!(settled, "{context}");
-    let left = world.chain.deposited(world.payer.address()).await.unwrap();
-    assert_eq!(left, open(1_000 - 3 * epochs), "{context}");
+    let left = world.chain.reserved(world.payer.address(), world.node.address()).await.unwrap();
+    assert_eq!(left.amount, open(1_000 - 3 * epochs), "{context}");
 }
 
 /// A client as a new process has it: it remembers nothing.
