@@ -3,7 +3,7 @@
 use alloy::{contract::Error as ContractError, transports::TransportError};
 use openledger_core::{Bytes, Error, ErrorKind, Result};
 
-use super::Revert;
+use super::{Revert, retry::is_busy};
 
 /// Says what was being done when a call failed.
 pub(super) trait Context<T> {
@@ -28,7 +28,7 @@ pub(crate) fn node_error(what: &str) -> impl FnOnce(TransportError) -> Error {
         Some(data) => denied(what, &data),
         None => {
             // A node that answers with an error says the same the next time, unless it is busy.
-            let retryable = e.as_error_resp().is_none_or(|response| response.is_retry_err());
+            let retryable = e.as_error_resp().is_none_or(is_busy);
             Error::new(ErrorKind::Unavailable, format!("cannot {what}"))
                 .with_source(e)
                 .with_retryable(retryable)

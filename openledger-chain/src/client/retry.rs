@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::{
-    rpc::json_rpc::{RequestPacket, ResponsePacket, RpcError},
+    rpc::json_rpc::{ErrorPayload, RequestPacket, ResponsePacket, RpcError},
     transports::{BoxTransport, TransportError, TransportErrorKind, TransportFut},
 };
 use tower::Service;
@@ -88,7 +88,7 @@ impl Service<RequestPacket> for Retrying {
             for _ in 1..retry.tries {
                 let answer = inner.call(packet.clone()).await;
                 let busy = match &answer {
-                    Ok(answer) => answer.iter_errors().any(|error| error.is_retry_err()),
+                    Ok(answer) => answer.iter_errors().any(is_busy),
                     Err(error) => is_passing(error),
                 };
                 if !busy {
@@ -119,9 +119,19 @@ pub(super) fn is_passing(error: &TransportError) -> bool {
             }
         },
         RpcError::DeserError { .. } | RpcError::NullResp => true,
-        RpcError::ErrorResp(response) => response.is_retry_err(),
+        RpcError::ErrorResp(response) => is_busy(response),
         _ => false,
     }
+}
+
+/// Whether a node refused because it is busy.
+///
+/// Nodes give -32005 to who asks too often, and geth and others also to who asks for too much,
+/// which they refuse again.
+pub(super) fn is_busy<T>(error: &ErrorPayload<T>) -> bool {
+    let too_much = ["results", "logs", "block range", "blocks"];
+    let about_size = || too_much.iter().any(|word| error.message.contains(word));
+    error.is_retry_err() && !(error.code == -32005 && about_size())
 }
 
 fn named_pause(answer: &Result<ResponsePacket, TransportError>) -> Option<Duration> {
