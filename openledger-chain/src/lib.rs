@@ -8,6 +8,7 @@ pub mod da;
 #[cfg(feature = "server")]
 mod devnet;
 mod embedded;
+pub mod index;
 pub mod settlement;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,0 +1,30 @@
+//! Events that cannot have happened after the others.
+
+use std::fmt::Display;
+
+use openledger_core::{Amount, Error, Result, U256};
+
+/// Makes the error of an event that contradicts what came before.
+#[cold]
+pub(super) fn wrong(what: impl Into<String>) -> Error {
+    Error::corrupt(what)
+}
+
+/// Returns what an event speaks of.
+pub(super) fn known<T>(thing: Option<T>, what: &str, name: impl Display) -> Result<T> {
+    thing.ok_or_else(|| wrong(format!("no {what} {name}")))
+}
+
+/// Adds an amount.
+pub(super) fn add(amount: &mut Amount, more: U256, what: &str) -> Result<()> {
+    let sum = amount.checked_add(Amount::new(more));
+    *amount = sum.ok_or_else(|| wrong(format!("{what}: {amount} and {more} more")))?;
+    Ok(())
+}
+
+/// Takes an amount away.
+pub(super) fn take(amount: &mut Amount, less: U256, what: &str) -> Result<()> {
+    let rest = amount.checked_sub(Amount::new(less));
+    *amount = rest.ok_or_else(|| wrong(format!("{what}: {less} from {amount}")))?;
+    Ok(())
+}
