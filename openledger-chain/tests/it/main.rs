@@ -6,6 +6,7 @@ mod da;
 mod durable;
 mod embedded;
 mod faults;
+mod index;
 mod registry;
 mod rewards;
 mod server;
