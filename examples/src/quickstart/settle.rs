@@ -76,8 +76,7 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     world.dev.set_next_timestamp(final_at).await?;
     world.dev.mine().await?;
     println!(
-        "  batch {} logged; {} hours to challenge it pass",
-        batch.root,
+        "  a batch of receipts is logged; {} hours to challenge it pass",
         CHALLENGE_WINDOW / 3_600
     );
     let charged = node.settle(batch.root, &charges).await?;
