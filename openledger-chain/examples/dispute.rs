@@ -14,12 +14,12 @@
 //!  2. the node logs a receipt that gives all credit to itself
 //!  3. chen computes the shares again: every row was carol's
 //!  4. chen disputes it, and puts 100 OPEN down
-//!  5. the node cannot settle meanwhile: batch not final: node 0x17e021fafa1a73a42c90fca11decd3af60632773, root 0x1ab303f5a0aa4b8fa4dcfb71769259f56348d0f2deb5068a661d6e5793c21aa8
+//!  5. the node cannot settle meanwhile: batch not final
 //!  6. the node puts its own 100 OPEN down
 //!  7. vera and victor (3,000 and 2,000 OPEN staked) agree with chen, vito (1,000) does not
 //!  8. the batch is rejected, for ever
 //!  9. of the node's 100 OPEN 50 are chen's, 30 vera's, 20 victor's
-//! 10. vito gets nothing: nothing to claim: id 0, voter 0xf7f7045e5f67ddcf78bc45a356c18db007f43114
+//! 10. vito gets nothing: nothing to claim
 //! 11. the node has ten penalty points
 //! 12. the reservation expires: alice has all her 20 OPEN, nobody was paid
 //!
@@ -27,7 +27,7 @@
 //!
 //! 13. the node logs a receipt that is right
 //! 14. mallory disputes it; both put 100 OPEN down
-//! 15. one dispute about one thing at a time: already open: id 1
+//! 15. one dispute about one thing at a time: already open
 //! 16. all validators dismiss it
 //! 17. of mallory's 100 OPEN 50 are the node's, the rest the validators', by stake:
 //! 18. 25 + 16.666666666666666666 + 8.333333333333333334 = 50 OPEN, to the unit

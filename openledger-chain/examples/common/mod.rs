@@ -9,8 +9,8 @@ use openledger_chain::{
     embedded,
 };
 use openledger_core::{
-    AdapterId, Address, Amount, B256, DatanetId, Key, ModelId, Receipt, RowId, RowShare, Shares,
-    U256, keccak256,
+    AdapterId, Address, Amount, DatanetId, Key, ModelId, Receipt, RowId, RowShare, Shares, U256,
+    keccak256,
     message::{Nonces, Signed, Verified},
     share::WHOLE,
 };
@@ -84,13 +84,14 @@ pub(crate) fn open(amount: u64) -> Amount {
     Amount::new(Amount::OPEN.units() * U256::from(amount))
 }
 
-/// Asserts that a contract refused, and returns how that reads.
+/// Asserts that a contract refused, and returns why, without the values.
 #[track_caller]
 pub(crate) fn refused<T>(result: openledger_core::Result<T>, reason: &str) -> String {
     let error = result.err().unwrap_or_else(|| panic!("not refused: {reason}"));
     let revert = Revert::of(&error).unwrap_or_else(|| panic!("{}", error.report()));
     assert_eq!(revert.name(), reason, "{}", error.report());
-    revert.to_string()
+    let text = revert.to_string();
+    text.split_once(':').map_or(text.clone(), |(why, _)| why.to_owned())
 }
 
 /// A receipt for an answer of `node`'s that came from contributors' rows, by percent.
