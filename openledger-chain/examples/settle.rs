@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The node is a process of its own, which lives just long enough to write one page of its
-//! journal. It writes one before it sends a transaction and one after, so every second life ends
-//! with a transaction that is on the chain and in nobody's memory. The next one opens chain and
+//! journal. It writes one before it sends a transaction and one after, so three of its lives end
+//! with a transaction on the chain whose outcome nobody wrote down. The next one opens chain and
 //! journal where the last left them; when the epoch is done, everything was done once. What it
 //! says is asserted.
 //!
