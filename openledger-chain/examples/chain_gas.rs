@@ -50,7 +50,6 @@ use openledger_chain::{
         network::Ethereum,
         primitives::{Uint, address},
         providers::Provider,
-        sol,
         sol_types::SolStruct,
     },
     ballots::Support,
@@ -271,7 +270,7 @@ impl World {
 
     /// Has the holder pay by EIP-3009.
     async fn pay(&self, token: Address, nonce: B256) -> Result<u64> {
-        let transfer = TransferWithAuthorization {
+        let transfer = typed::TransferWithAuthorization {
             from: self.people.holder.address(),
             to: address!("0x5a1e5a1e5a1e5a1e5a1e5a1e5a1e5a1e5a1e5a1e"),
             value: U256::from(123_456_789_123_456_789u64),
@@ -372,14 +371,17 @@ impl World {
     }
 }
 
-sol! {
-    struct TransferWithAuthorization {
-        address from;
-        address to;
-        uint256 value;
-        uint256 validAfter;
-        uint256 validBefore;
-        bytes32 nonce;
+/// What is signed (EIP-712).
+mod typed {
+    openledger_chain::alloy::sol! {
+        struct TransferWithAuthorization {
+            address from;
+            address to;
+            uint256 value;
+            uint256 validAfter;
+            uint256 validBefore;
+            bytes32 nonce;
+        }
     }
 }
 

@@ -66,7 +66,6 @@ use openledger_chain::{
     alloy::{
         primitives::Uint,
         providers::{DynProvider, Provider},
-        sol,
         sol_types::SolStruct,
     },
     da::{Availability, Certificate, Local},
@@ -264,7 +263,7 @@ async fn paid_out(folder: &Path, people: &People) -> Result<()> {
 
     let deadline = stage.chain.now().await? + HOUR;
     let (account, nonce) = (carol.address(), U256::ZERO);
-    let wish = SetClaimer { account, claimer: COLD, nonce, deadline };
+    let wish = typed::SetClaimer { account, claimer: COLD, nonce, deadline };
     let domain = openledger_core::message::Domain {
         chain_id: stage.chain.chain_id(),
         contract: contracts.distributor,
@@ -305,12 +304,15 @@ async fn paid_out(folder: &Path, people: &People) -> Result<()> {
     Ok(())
 }
 
-sol! {
-    struct SetClaimer {
-        address account;
-        address claimer;
-        uint256 nonce;
-        uint64 deadline;
+/// What is signed (EIP-712).
+mod typed {
+    openledger_chain::alloy::sol! {
+        struct SetClaimer {
+            address account;
+            address claimer;
+            uint256 nonce;
+            uint64 deadline;
+        }
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn refused<T>(result: openledger_core::Result<T>, reason: &str) -> St
     let revert = Revert::of(&error).unwrap_or_else(|| panic!("{}", error.report()));
     assert_eq!(revert.name(), reason, "{}", error.report());
     let text = revert.to_string();
-    text.split_once(':').map_or(text.clone(), |(why, _)| why.to_owned())
+    text.split(':').next().unwrap_or_default().to_owned()
 }
 
 /// A receipt for an answer of `node`'s that came from contributors' rows, by percent.
