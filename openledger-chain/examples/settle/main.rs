@@ -45,36 +45,25 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "a story is printed")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod node;
 
-use std::{
-    env, fs,
-    path::Path,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{env, fs, path::Path, process::Command};
 
-use async_trait::async_trait;
-use common::{DAY, HOUR, Result, Stage, key, open, receipt, refused};
+use common::{DAY, HOUR, Result, Stage, key, open, refused};
 use openledger_chain::{
-    Attributions, BatchName, Contracts, DeployOptions, Embedded, EvmChain, Files, Genesis, Journal,
-    Keep, Payments, Rewards,
-    abi::{
-        attribution_log::AttributionLog, inference_escrow::InferenceEscrow,
-        reward_distributor::RewardDistributor,
-    },
+    Contracts, DeployOptions, Embedded, EvmChain, Genesis, Payments, Rewards,
+    abi::reward_distributor::RewardDistributor,
     alloy::{
-        primitives::Uint,
         providers::{DynProvider, Provider},
         sol_types::SolStruct,
     },
     da::{Availability, Certificate, Local},
     provider,
-    settlement::{Before, Distributor, EpochBuilder, Published, Settlement},
+    settlement::Published,
 };
-use openledger_core::{
-    Address, Amount, B256, Bytes, Key, Receipt, Store, U256, encode, keccak256, message::Verified,
-};
+use openledger_core::{Address, Amount, Bytes, Key, Store, U256, message::Domain};
 
 struct People {
     admin: Key,
@@ -89,6 +78,7 @@ struct People {
 
 /// Gets the stakers' part.
 const STAKERS: Address = Address::repeat_byte(0x57);
+
 /// Where carol keeps what she earns; it signs nothing.
 const COLD: Address = Address::repeat_byte(0xc0);
 
@@ -106,7 +96,7 @@ async fn main() -> Result<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     match &words[..] {
         [] => story(&people).await,
-        [folder, life] => one_life(folder.as_ref(), life.parse()?, &people).await,
+        [folder, life] => node::live(folder.as_ref(), life.parse()?, &people).await,
         _ => Err("it takes no arguments".into()),
     }
 }
@@ -155,82 +145,6 @@ async fn put_down(folder: &Path, people: &People) -> Result<()> {
     Ok(())
 }
 
-/// The node's process: does the epoch, or as much of it as it lives to do.
-async fn one_life(folder: &Path, life: u32, people: &People) -> Result<()> {
-    let node = connect(folder, people).await?.sending_as(people.node.address());
-    let files = Files::open(folder.join("journal"))?;
-    let keep = Mortal { files, written: AtomicU32::new(0), life };
-    let da = data_layer(folder).await?;
-    let mut journal = Journal::new(&node, keep, "epoch 7");
-    settle_epoch(&node, &mut journal, &da, people).await
-}
-
-async fn settle_epoch(
-    node: &EvmChain,
-    journal: &mut Journal,
-    da: &Availability,
-    people: &People,
-) -> Result<()> {
-    let contracts = *node.contracts();
-    let (split, accounts) = node.fee_split().await?;
-    let mut epoch = EpochBuilder::new(split, accounts, Before::default());
-    let receipts = receipts(node, people)?;
-    for receipt in &receipts {
-        epoch.add(receipt, people.olga.address())?;
-    }
-    let bodies: Vec<Receipt> = receipts.iter().map(|receipt| receipt.message().clone()).collect();
-    let publish = async || {
-        let certificate = da.put(encode(&bodies)).await?;
-        Ok(Bytes::copy_from_slice(certificate.hash().as_slice()))
-    };
-    let body = B256::from_slice(&journal.note("publish receipts", publish).await?);
-
-    let root = epoch.batch()?.root();
-    let log = AttributionLog::new(contracts.attributions, node.provider());
-    let count = Uint::from(receipts.len());
-    journal.step("log", log.log(7, keccak256("model"), root, body, count)).await?;
-    let batch = node.batch(BatchName { node: node.sender(), root }).await?;
-    let left = batch.final_at.saturating_sub(node.now().await?);
-    if left > 0 {
-        Stage::of(node.clone()).pass(left).await?;
-    }
-
-    let charge = |(payer, amount): (Address, Amount)| InferenceEscrow::Charge {
-        payer,
-        amount: amount.units(),
-    };
-    let escrow = InferenceEscrow::new(contracts.escrow, node.provider());
-    journal.step("settle", escrow.settle(root, epoch.charges().map(charge).collect())).await?;
-
-    let rewards = RewardDistributor::new(contracts.distributor, node.provider());
-    let funded = Amount::new(rewards.funded().call().await?);
-    let place = Distributor {
-        chain_id: node.chain_id(),
-        contract: contracts.distributor,
-        token: contracts.token,
-    };
-    let claims: Settlement = epoch.build(&place, funded)?;
-    let (root, total) = (claims.root(), claims.total().units().to());
-    let publish = async || Ok(claims.publish(da).await?.certificate().encode().into());
-    let certificate = journal.note("publish claims", publish).await?;
-    let body = Certificate::decode(&certificate)?.hash();
-    journal.step("submit", rewards.submitRoot(root, body, total)).await?;
-    Ok(())
-}
-
-/// Three answers: carol's rows weigh a quarter and dave's the rest; three units that no split
-/// divides; all of it dave's.
-fn receipts(chain: &EvmChain, people: &People) -> Result<[Verified<Receipt>; 3]> {
-    let People { node, alice, bob, carol, dave, .. } = people;
-    let both = [(carol.address(), 25), (dave.address(), 75)];
-    let from_alice = |amount| (alice.address(), amount);
-    Ok([
-        receipt(chain, (node, 1), from_alice(open(1)), &both)?,
-        receipt(chain, (node, 2), from_alice(Amount::from(3)), &both)?,
-        receipt(chain, (node, 3), (bob.address(), open(2)), &[(dave.address(), 100)])?,
-    ])
-}
-
 async fn paid_out(folder: &Path, people: &People) -> Result<()> {
     let People { admin, node, alice, bob, carol, dave, olga } = people;
     let stage = Stage::of(connect(folder, people).await?);
@@ -264,10 +178,7 @@ async fn paid_out(folder: &Path, people: &People) -> Result<()> {
     let deadline = stage.chain.now().await? + HOUR;
     let (account, nonce) = (carol.address(), U256::ZERO);
     let wish = typed::SetClaimer { account, claimer: COLD, nonce, deadline };
-    let domain = openledger_core::message::Domain {
-        chain_id: stage.chain.chain_id(),
-        contract: contracts.distributor,
-    };
+    let domain = Domain { chain_id: stage.chain.chain_id(), contract: contracts.distributor };
     let signature = carol.sign(wish.eip712_signing_hash(&domain.to_eip712()));
     let signature = Bytes::copy_from_slice(signature.as_bytes());
     let call = rewards.setClaimerBySig(account, COLD, nonce, deadline, signature);
@@ -313,29 +224,6 @@ mod typed {
             uint256 nonce;
             uint64 deadline;
         }
-    }
-}
-
-/// A journal whose owner lives to write one page, and is killed at the second.
-#[derive(Debug)]
-struct Mortal {
-    files: Files,
-    written: AtomicU32,
-    life: u32,
-}
-
-#[async_trait]
-impl Keep for Mortal {
-    async fn load(&self, name: &str) -> openledger_core::Result<Option<Bytes>> {
-        self.files.load(name).await
-    }
-
-    async fn save(&self, name: &str, bytes: Bytes) -> openledger_core::Result<()> {
-        if self.written.fetch_add(1, Ordering::Relaxed) == 1 {
-            println!("life {} of the node ends before it writes `{name}`", self.life);
-            std::process::abort();
-        }
-        self.files.save(name, bytes).await
     }
 }
 
