@@ -75,7 +75,11 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     let final_at = node.batch(logged.value).await?.final_at;
     world.dev.set_next_timestamp(final_at).await?;
     world.dev.mine().await?;
-    println!("  batch {} logged; {} hours to challenge it pass", batch.root, CHALLENGE_WINDOW / 3_600);
+    println!(
+        "  batch {} logged; {} hours to challenge it pass",
+        batch.root,
+        CHALLENGE_WINDOW / 3_600
+    );
     let charged = node.settle(batch.root, &charges).await?;
     world.journal.add("settle the batch", &charged.tx);
     println!(
