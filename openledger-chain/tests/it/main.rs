@@ -6,10 +6,12 @@ mod da;
 mod durable;
 mod embedded;
 mod faults;
+mod governance;
 mod registry;
 mod rewards;
 mod server;
 mod settlement;
+mod town;
 mod words;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};

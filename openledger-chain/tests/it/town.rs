@@ -1,0 +1,104 @@
+//! A deployment as it would really be: the deployer, the treasury, the guardian, the node and the voters
+//! are different people.
+
+use openledger_chain::{
+    DeployOptions, Deployed, DevNode, EvmChain, Genesis, Governance, GovernancePreset, Proposal,
+    alloy::sol_types::SolCall, ballots::Support, embedded,
+};
+use openledger_core::{Address, B256, Key, Result, U256};
+
+use crate::open;
+
+pub const HOUR: u64 = 3_600;
+pub const DAY: u64 = 24 * HOUR;
+
+/// People, and the contracts they share. The voters have 300,000, 200,000 and 100,000 GOPEN.
+pub struct Town {
+    /// Sends as the treasury, which holds all OPEN.
+    pub chain: EvmChain,
+    pub dev: DevNode,
+    pub deployer: Key,
+    pub treasury: Key,
+    pub guardian: Key,
+    pub node: Key,
+    pub voters: [Key; 3],
+    pub stranger: Key,
+    pub preset: GovernancePreset,
+}
+
+impl Town {
+    pub async fn new() -> Self {
+        Self::under(GovernancePreset::current()).await
+    }
+
+    pub async fn under(preset: GovernancePreset) -> Self {
+        let keys: [Key; 8] = std::array::from_fn(|n| {
+            Key::from_bytes(B256::repeat_byte(0x61 + u8::try_from(n).unwrap())).unwrap()
+        });
+        let provider = embedded(Genesis::default(), &keys).unwrap();
+        let [deployer, treasury, guardian, node, one, two, three, stranger] = keys;
+        let options = DeployOptions::new(deployer.address())
+            .with_treasury(treasury.address())
+            .with_staking_pool(Address::repeat_byte(0x57))
+            .with_guardian(guardian.address())
+            .with_nodes([node.address()])
+            .with_governance(preset);
+        let Deployed { chain, .. } = EvmChain::deploy(provider.clone(), options).await.unwrap();
+        let chain = chain.sending_as(treasury.address());
+        let (dev, voters) = (DevNode::new(provider), [one, two, three]);
+        let town =
+            Self { chain, dev, deployer, treasury, guardian, node, voters, stranger, preset };
+        for (voter, amount) in town.voters.iter().zip([300_000, 200_000, 100_000]) {
+            town.by(voter).lock_votes(open(amount), voter.address()).await.unwrap();
+        }
+        town
+    }
+
+    /// The client of somebody.
+    pub fn by(&self, key: &Key) -> EvmChain {
+        self.chain.sending_as(key.address())
+    }
+
+    pub async fn now(&self) -> u64 {
+        self.chain.now().await.unwrap()
+    }
+
+    pub async fn pass(&self, seconds: u64) {
+        self.reach(self.now().await + seconds).await;
+    }
+
+    /// Lets time pass up to a moment; the next transaction comes a second later.
+    pub async fn reach(&self, time: u64) {
+        self.dev.set_next_timestamp(time).await.unwrap();
+        self.dev.mine().await.unwrap();
+    }
+
+    /// Proposes, and waits until votes count.
+    pub async fn proposed(&self, proposal: &Proposal) -> U256 {
+        let id = self.by(&self.voters[0]).propose(proposal).await.unwrap().value;
+        self.pass(self.preset.voting_delay + 1).await;
+        id
+    }
+
+    /// Has the first voter decide on something alone and everything that follows happen, up to the
+    /// execution.
+    pub async fn decree(&self, proposal: &Proposal) -> Result<()> {
+        self.queued(proposal).await;
+        self.pass(self.preset.timelock + 1).await;
+        self.by(&self.stranger).execute(proposal).await.map(drop)
+    }
+
+    /// As [`decree`](Self::decree), up to the timelock.
+    pub async fn queued(&self, proposal: &Proposal) -> U256 {
+        let id = self.proposed(proposal).await;
+        self.by(&self.voters[0]).vote(id, Support::For).await.unwrap();
+        self.pass(self.preset.voting_period + self.preset.extension).await;
+        self.by(&self.stranger).queue(proposal).await.unwrap();
+        id
+    }
+
+    /// Decides on a call of a contract.
+    pub async fn rule(&self, target: Address, call: impl SolCall, description: &str) -> Result<()> {
+        self.decree(&Proposal::call(target, call, description)).await
+    }
+}
