@@ -96,7 +96,7 @@ async fn a_fee_that_was_voted_counts_from_the_next_epoch_on_and_not_before() {
         assert_denied(stranger.queue(&proposal).await, "GovernorUnexpectedProposalState");
         town.pass(preset.voting_period).await;
         assert_eq!(voter.state(id).await.unwrap(), ProposalState::Succeeded);
-        assert_denied(stranger.execute(&proposal).await, "TimelockUnexpectedOperationState");
+        assert_denied(stranger.execute(&proposal).await, "GovernorUnexpectedProposalState");
         stranger.queue(&proposal).await.unwrap();
         assert_eq!(voter.state(id).await.unwrap(), ProposalState::Queued);
         town.pass(preset.timelock - HOUR).await;
@@ -241,7 +241,9 @@ async fn a_delegate_votes_with_what_it_had_at_the_snapshot() {
     let delegate = town.stranger.address();
     let [one, two, _] = town.voters.each_ref().map(|key| town.by(key));
     one.lock_votes(open(50_000), delegate).await.unwrap();
-    let id = town.proposed(&harmless(&town, "delegated")).await;
+    let proposed = two.propose(&harmless(&town, "delegated")).await.unwrap();
+    let id = proposed.value;
+    town.pass(town.preset.voting_delay + 1).await;
     // After the snapshot nobody's votes change any more, on this proposal.
     two.lock_votes(open(10), delegate).await.unwrap();
     town.by(&town.stranger).vote(id, Support::For).await.unwrap();

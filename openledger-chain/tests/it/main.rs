@@ -1,6 +1,7 @@
 //! Contracts on the embedded chain, through the public client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod ballots;
 mod bridge;
 mod da;
 mod durable;
