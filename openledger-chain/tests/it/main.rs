@@ -8,12 +8,14 @@ mod durable;
 mod embedded;
 mod faults;
 mod governance;
+mod grants;
 mod registry;
 mod rewards;
 mod server;
 mod settlement;
 mod town;
 mod words;
+mod x402;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
 use openledger_core::{Address, Amount, B256, Error, Key};

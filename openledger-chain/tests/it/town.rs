@@ -1,9 +1,14 @@
 //! A deployment as it would really be: the deployer, the treasury, the guardian, the node and the voters
 //! are different people.
 
+use std::time::Duration;
+
 use openledger_chain::{
-    DeployOptions, Deployed, DevNode, EvmChain, Genesis, Governance, GovernancePreset, Proposal,
-    alloy::sol_types::SolCall, ballots::Support, embedded,
+    DeployOptions, Deployed, DevNode, Embedded, EvmChain, Genesis, Governance, GovernancePreset,
+    Patience, Proposal, Retry,
+    alloy::{sol_types::SolCall, transports::IntoBoxTransport},
+    ballots::Support,
+    provider_with,
 };
 use openledger_core::{Address, B256, Key, Result, U256};
 
@@ -11,6 +16,18 @@ use crate::open;
 
 pub const HOUR: u64 = 3_600;
 pub const DAY: u64 = 24 * HOUR;
+
+/// The people's keys, in the order of the fields of [`Town`].
+pub fn keys() -> [Key; 8] {
+    std::array::from_fn(|n| {
+        Key::from_bytes(B256::repeat_byte(0x61 + u8::try_from(n).unwrap())).unwrap()
+    })
+}
+
+/// Coins for everybody.
+pub fn genesis() -> Genesis {
+    Genesis::default().with_funded(keys().iter().map(Key::address))
+}
 
 /// People, and the contracts they share. The voters have 300,000, 200,000 and 100,000 GOPEN.
 pub struct Town {
@@ -32,10 +49,15 @@ impl Town {
     }
 
     pub async fn under(preset: GovernancePreset) -> Self {
-        let keys: [Key; 8] = std::array::from_fn(|n| {
-            Key::from_bytes(B256::repeat_byte(0x61 + u8::try_from(n).unwrap())).unwrap()
-        });
-        let provider = embedded(Genesis::default(), &keys).unwrap();
+        Self::over(Embedded::new(&genesis()), preset).await
+    }
+
+    /// On a chain behind `transport`, which began with [`genesis`].
+    pub async fn over(transport: impl IntoBoxTransport, preset: GovernancePreset) -> Self {
+        let keys = keys();
+        // A few tries without a pause, so that no test waits.
+        let retry = Retry::default().with_tries(3).with_pauses(Duration::ZERO, Duration::ZERO);
+        let provider = provider_with(transport, &keys, retry).unwrap();
         let [deployer, treasury, guardian, node, one, two, three, stranger] = keys;
         let options = DeployOptions::new(deployer.address())
             .with_treasury(treasury.address())
@@ -44,7 +66,9 @@ impl Town {
             .with_nodes([node.address()])
             .with_governance(preset);
         let Deployed { chain, .. } = EvmChain::deploy(provider.clone(), options).await.unwrap();
-        let chain = chain.sending_as(treasury.address());
+        let patience =
+            Patience::default().with_looks(6).with_pauses(Duration::ZERO, Duration::ZERO);
+        let chain = chain.sending_as(treasury.address()).with_patience(patience);
         let (dev, voters) = (DevNode::new(provider), [one, two, three]);
         let town =
             Self { chain, dev, deployer, treasury, guardian, node, voters, stranger, preset };
