@@ -74,7 +74,8 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
     let account = |what: &str| Address::from_word(random(what));
     let domain = Domain { chain_id: 1 + number * 1612, contract: account("contract") };
     let datanet = DatanetId::from(random("datanet"));
-    let [nonce, deadline] = [U256::from_be_bytes(random("nonce").0), u64::MAX >> number];
+    let nonce = U256::from_be_bytes(random("nonce").0);
+    let deadline = u64::MAX >> number;
     let me = key.address();
 
     let contribution = Contribution {
@@ -144,12 +145,13 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
 
 fn receipt(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B256) -> Result<Case> {
     let account = |what: &str| Address::from_word(random(what));
-    let weights = split(openledger_core::share::WHOLE, &vec![1; 1 + usize::try_from(number)?])?;
+    let weights =
+        split(openledger_core::share::WHOLE.into(), &vec![1; 1 + usize::try_from(number)?])?;
     let shares = weights.iter().enumerate().map(|(index, &weight)| RowShare {
         row: RowId::from(digest("xtask.row", &(number, index as u64))),
         datanet: DatanetId::from(random("datanet")),
         contributor: account("contributor"),
-        weight,
+        weight: weight.units().to(),
     });
     let receipt = Receipt {
         model: ModelId::from(random("model")),
