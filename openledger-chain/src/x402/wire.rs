@@ -196,6 +196,9 @@ impl PaymentRequired {
 impl Payment {
     /// Pays: signs the transfer that `accepted` asks for. `nonce` is random and never used before by
     /// this payer; the payment counts from `now` on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the network is no EVM chain.
     pub fn sign(accepted: Requirements, now: u64, nonce: B256, payer: &Key) -> Result<Self> {
         let authorization = Transfer {
             from: payer.address(),

@@ -403,7 +403,8 @@ impl Wrong {
                 ballot.signature = resigned(&poll.domain, other).unwrap_or(ballot.signature);
             }
             Self::OtherSide => {
-                ballot.support = (ballot.support.min(2) + 1 + u8::from(noise % 2 == 0)) % 3;
+                ballot.support =
+                    (ballot.support.min(2) + 1 + u8::from(noise.is_multiple_of(2))) % 3;
                 draft.resum(0);
             }
             Self::OtherReason => ballot.reason = word,

@@ -282,6 +282,7 @@ fn restricted(town: &Town) -> Vec<(Address, Bytes, Option<&Key>)> {
     let at = *town.chain.contracts();
     let (who, id) = (Address::repeat_byte(1), B256::repeat_byte(2));
     let mut calls: Vec<(Address, Bytes, Option<&Key>)> = Vec::new();
+    #[expect(clippy::needless_pass_by_value, reason = "calls are made where they are passed")]
     fn raw(call: impl SolCall) -> Bytes {
         call.abi_encode().into()
     }
@@ -303,8 +304,8 @@ fn restricted(town: &Town) -> Vec<(Address, Bytes, Option<&Key>)> {
         calls.push((target, raw(AttributionLog::unpauseCall { flags: 1 }), None));
     }
     for proxy in [at.datanets, at.contributions, at.grants, at.models, at.agents] {
-        let (newImplementation, data) = (who, Bytes::new());
-        let call = DatanetRegistry::upgradeToAndCallCall { newImplementation, data };
+        let call =
+            DatanetRegistry::upgradeToAndCallCall { newImplementation: who, data: Bytes::new() };
         calls.push((proxy, raw(call), None));
     }
     let one = Uint::from(1);

@@ -14,46 +14,46 @@ use openledger_core::{Address, B256, Key, Result, U256};
 
 use crate::open;
 
-pub const HOUR: u64 = 3_600;
-pub const DAY: u64 = 24 * HOUR;
+pub(crate) const HOUR: u64 = 3_600;
+pub(crate) const DAY: u64 = 24 * HOUR;
 
 /// The people's keys, in the order of the fields of [`Town`].
-pub fn keys() -> [Key; 8] {
+pub(crate) fn keys() -> [Key; 8] {
     std::array::from_fn(|n| {
         Key::from_bytes(B256::repeat_byte(0x61 + u8::try_from(n).unwrap())).unwrap()
     })
 }
 
 /// Coins for everybody.
-pub fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     Genesis::default().with_funded(keys().iter().map(Key::address))
 }
 
 /// People, and the contracts they share. The voters have 300,000, 200,000 and 100,000 GOPEN.
-pub struct Town {
+pub(crate) struct Town {
     /// Sends as the treasury, which holds all OPEN.
-    pub chain: EvmChain,
-    pub dev: DevNode,
-    pub deployer: Key,
-    pub treasury: Key,
-    pub guardian: Key,
-    pub node: Key,
-    pub voters: [Key; 3],
-    pub stranger: Key,
-    pub preset: GovernancePreset,
+    pub(crate) chain: EvmChain,
+    pub(crate) dev: DevNode,
+    pub(crate) deployer: Key,
+    pub(crate) treasury: Key,
+    pub(crate) guardian: Key,
+    pub(crate) node: Key,
+    pub(crate) voters: [Key; 3],
+    pub(crate) stranger: Key,
+    pub(crate) preset: GovernancePreset,
 }
 
 impl Town {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::under(GovernancePreset::current()).await
     }
 
-    pub async fn under(preset: GovernancePreset) -> Self {
+    pub(crate) async fn under(preset: GovernancePreset) -> Self {
         Self::over(Embedded::new(&genesis()), preset).await
     }
 
     /// On a chain behind `transport`, which began with [`genesis`].
-    pub async fn over(transport: impl IntoBoxTransport, preset: GovernancePreset) -> Self {
+    pub(crate) async fn over(transport: impl IntoBoxTransport, preset: GovernancePreset) -> Self {
         let keys = keys();
         // A few tries without a pause, so that no test waits.
         let retry = Retry::default().with_tries(3).with_pauses(Duration::ZERO, Duration::ZERO);
@@ -79,26 +79,26 @@ impl Town {
     }
 
     /// The client of somebody.
-    pub fn by(&self, key: &Key) -> EvmChain {
+    pub(crate) fn by(&self, key: &Key) -> EvmChain {
         self.chain.sending_as(key.address())
     }
 
-    pub async fn now(&self) -> u64 {
+    pub(crate) async fn now(&self) -> u64 {
         self.chain.now().await.unwrap()
     }
 
-    pub async fn pass(&self, seconds: u64) {
+    pub(crate) async fn pass(&self, seconds: u64) {
         self.reach(self.now().await + seconds).await;
     }
 
     /// Lets time pass up to a moment; the next transaction comes a second later.
-    pub async fn reach(&self, time: u64) {
+    pub(crate) async fn reach(&self, time: u64) {
         self.dev.set_next_timestamp(time).await.unwrap();
         self.dev.mine().await.unwrap();
     }
 
     /// Proposes, and waits until votes count.
-    pub async fn proposed(&self, proposal: &Proposal) -> U256 {
+    pub(crate) async fn proposed(&self, proposal: &Proposal) -> U256 {
         let id = self.by(&self.voters[0]).propose(proposal).await.unwrap().value;
         self.pass(self.preset.voting_delay + 1).await;
         id
@@ -106,14 +106,14 @@ impl Town {
 
     /// Has the first voter decide on something alone and everything that follows happen, up to the
     /// execution.
-    pub async fn decree(&self, proposal: &Proposal) -> Result<()> {
+    pub(crate) async fn decree(&self, proposal: &Proposal) -> Result<()> {
         self.queued(proposal).await;
         self.pass(self.preset.timelock + 1).await;
         self.by(&self.stranger).execute(proposal).await.map(drop)
     }
 
     /// As [`decree`](Self::decree), up to the timelock.
-    pub async fn queued(&self, proposal: &Proposal) -> U256 {
+    pub(crate) async fn queued(&self, proposal: &Proposal) -> U256 {
         let id = self.proposed(proposal).await;
         self.by(&self.voters[0]).vote(id, Support::For).await.unwrap();
         self.pass(self.preset.voting_period + self.preset.extension).await;
@@ -122,7 +122,12 @@ impl Town {
     }
 
     /// Decides on a call of a contract.
-    pub async fn rule(&self, target: Address, call: impl SolCall, description: &str) -> Result<()> {
+    pub(crate) async fn rule(
+        &self,
+        target: Address,
+        call: impl SolCall,
+        description: &str,
+    ) -> Result<()> {
         self.decree(&Proposal::call(target, call, description)).await
     }
 }
