@@ -3,7 +3,7 @@
 //! ```text
 //! voter ── SignedBallot ──▶ BallotBox::add ── count ──▶ Tally ── root, totals, bond ──▶ chain
 //!                                                          │
-//!                            anybody: Tally::faults ── one wrong ballot ──▶ challenge, bond lost
+//!                            anybody: Tally::faults ── one wrong ballot ──▶ Ballots::challenge, bond lost
 //! ```
 //!
 //! The chain sees a Merkle root of the ballots and the totals, believes them for a window, and gives up
@@ -11,7 +11,9 @@
 //! a wrong sum is a wrong step between two neighbours, and one leaf or two prove any fraud.
 
 mod ballot;
+mod on_chain;
 mod tally;
 
 pub use ballot::{Ballot, SignedBallot, Support};
+pub use on_chain::{Ballots, Fate, Poll, PollState, Submitted};
 pub use tally::{BallotBox, CountedBallot, Fault, Tally, Totals};

@@ -61,19 +61,20 @@ impl BallotBox {
     /// weight are left out.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if nobody has weight or the weights pass 2^256.
+    /// [`ErrorKind::Invalid`] if nobody has weight or the weights pass 2^256, as no token's do.
     pub fn count(&self, weights: &BTreeMap<Address, U256>) -> Result<Tally> {
         let weighed = self.ballots.values().filter_map(|signed| {
             let weight = *weights.get(&signed.ballot().voter)?;
             (weight > U256::ZERO).then_some((signed, weight))
         });
-        let mut totals = Totals::default();
+        let (mut totals, mut sum) = (Totals::default(), U256::ZERO);
         let mut ballots = Vec::new();
         for (index, (signed, weight)) in (0..).zip(weighed) {
             let ballot = signed.ballot();
-            totals = totals
-                .with(ballot.support as u8, weight)
+            sum = sum
+                .checked_add(weight)
                 .ok_or_else(|| Error::invalid("the weights of all ballots pass 2^256"))?;
+            totals = totals.with(ballot.support as u8, weight);
             ballots.push(CountedBallot {
                 index,
                 voter: ballot.voter,
@@ -101,17 +102,18 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Returns the totals after one more ballot; `None` for an unknown side or past 2^256.
-    fn with(self, support: u8, weight: U256) -> Option<Self> {
+    /// Returns the totals after one more ballot, as the contract judges them: an unknown side adds
+    /// nothing and sums wrap. What that hides is a wrong ballot by itself.
+    fn with(self, support: u8, weight: U256) -> Self {
         let mut after = self;
         let side = match support {
             0 => &mut after.against,
             1 => &mut after.for_votes,
             2 => &mut after.abstain,
-            _ => return None,
+            _ => return after,
         };
-        *side = side.checked_add(weight)?;
-        Some(after)
+        *side = side.wrapping_add(weight);
+        after
     }
 }
 
@@ -186,10 +188,12 @@ impl CountedBallot {
 /// What somebody says the outcome is: all counted ballots, their tree, the totals.
 ///
 /// Whoever submits one publishes [`body`](Self::body); whoever wants to check it reads that with
-/// [`parse`](Self::parse), compares the root with the chain's and looks for [`faults`](Self::faults).
+/// [`parse`](Self::parse), compares the root with the chain's, takes over the chain's count and totals
+/// ([`with_claim`](Self::with_claim)) and looks for [`faults`](Self::faults).
 #[derive(Clone, Debug)]
 pub struct Tally {
     ballots: Vec<CountedBallot>,
+    count: u64,
     totals: Totals,
     tree: StandardTree<CountedBallot>,
 }
@@ -205,7 +209,7 @@ pub enum Fault {
     Order(usize, usize),
     /// The first or last ballot, or one beyond the count, contradicts the claimed totals.
     Ends(usize),
-    /// No ballot has this index.
+    /// No ballot has this index, the first of a gap.
     Missing(u64),
 }
 
@@ -224,7 +228,15 @@ impl Tally {
             return Err(Error::new(ErrorKind::Limit, message));
         }
         let tree = StandardTree::new(ballots.clone())?;
-        Ok(Self { ballots, totals, tree })
+        let count = ballots.len() as u64;
+        Ok(Self { ballots, count, totals, tree })
+    }
+
+    /// Returns this with the count and the totals that were claimed on chain, which need not be those
+    /// of the body.
+    #[must_use]
+    pub fn with_claim(self, count: u64, totals: Totals) -> Self {
+        Self { count, totals, ..self }
     }
 
     /// Reads a published body.
@@ -246,7 +258,12 @@ impl Tally {
         self.tree.root()
     }
 
-    /// Returns the totals.
+    /// Returns how many ballots it claims.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns the totals it claims.
     pub const fn totals(&self) -> Totals {
         self.totals
     }
@@ -285,27 +302,34 @@ impl Tally {
         let pairs = by_index.windows(2).filter(|pair| {
             let [before, after] = [pair[0], pair[1]].map(|place| &self.ballots[place]);
             let follows = before.so_far.with(after.support, after.weight);
-            before.index == after.index
-                || (before.index + 1 == after.index
-                    && (before.voter >= after.voter || follows != Some(after.so_far)))
+            match before.index.checked_add(1) {
+                // Two equal leaves contradict nothing; then another index is missing, or past the last.
+                _ if before.index == after.index => before != after,
+                Some(next) if next == after.index => {
+                    before.voter >= after.voter || follows != after.so_far
+                }
+                _ => false,
+            }
         });
         faults.extend(pairs.map(|pair| Fault::Order(pair[0], pair[1])));
 
-        let count = self.ballots.len() as u64;
+        let count = self.count;
         let ends = by_index.iter().copied().filter(|&place| {
             let ballot = &self.ballots[place];
             let first = Totals::default().with(ballot.support, ballot.weight);
             ballot.index >= count
-                || (ballot.index == 0 && first != Some(ballot.so_far))
+                || (ballot.index == 0 && first != ballot.so_far)
                 || (ballot.index + 1 == count && ballot.so_far != self.totals)
         });
         faults.extend(ends.map(Fault::Ends));
-        let mut present = by_index.iter().map(|&place| self.ballots[place].index).peekable();
-        for index in 0..count {
-            while present.next_if(|&found| found < index).is_some() {}
-            if present.peek() != Some(&index) {
-                faults.push(Fault::Missing(index));
+        // The first of each gap: a claim of 2^32 ballots must not take the memory of as many faults.
+        let mut expected = 0;
+        let present = by_index.iter().map(|&place| self.ballots[place].index);
+        for index in present.filter(|&index| index < count).chain([count]) {
+            if index > expected {
+                faults.push(Fault::Missing(expected));
             }
+            expected = expected.max(index.saturating_add(1));
         }
         faults
     }

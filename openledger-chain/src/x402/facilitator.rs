@@ -21,6 +21,11 @@ use crate::{
 };
 
 /// Verifies payments to one node's till and settles them. Cheap to clone; clones share what is under way.
+///
+/// What is under way is known to this process. A service of several processes needs one of them to
+/// settle, or a balancer that sends all requests of a payment to the same: a payment brought to two at
+/// once pays once and may buy an answer of each. A process that dies between the transfer and the answer
+/// leaves the transfer in the till and the client without the answer.
 #[derive(Clone, Debug)]
 pub struct Facilitator {
     chain: EvmChain,

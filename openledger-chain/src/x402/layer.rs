@@ -23,6 +23,9 @@ type Price = dyn Fn(&http::request::Parts) -> Option<Amount> + Send + Sync;
 /// Seconds a client has to pay.
 const TIMEOUT: u64 = 60;
 
+/// Letters of an error that a client is told.
+const REPORT: usize = 300;
+
 /// Puts [`PaymentService`] around a service.
 #[derive(Clone)]
 pub struct PaymentLayer {
@@ -159,7 +162,7 @@ fn answer<R: From<String>>(
     settlement: Option<Settlement>,
 ) -> Response<R> {
     let required = PaymentRequired::new(resource.clone(), vec![asked.clone()]);
-    let required = required.with_error(why.report());
+    let required = required.with_error(shortened(why.report()));
     let mut response = Response::new(R::from("{}".to_owned()));
     // A node that does not answer is our trouble, not a payment that is missing.
     *response.status_mut() = match why.kind() {
@@ -172,6 +175,16 @@ fn answer<R: From<String>>(
         set(&mut response, PAYMENT_RESPONSE, &settlement.to_header());
     }
     response
+}
+
+/// Errors quote what the client sent, and a header must not grow with it: many clients take no more than
+/// eight thousand bytes.
+fn shortened(mut report: String) -> String {
+    if let Some((end, _)) = report.char_indices().nth(REPORT) {
+        report.truncate(end);
+        report.push('…');
+    }
+    report
 }
 
 fn set<R>(response: &mut Response<R>, name: &'static str, value: &str) {

@@ -196,6 +196,9 @@ impl PaymentRequired {
 impl Payment {
     /// Pays: signs the transfer that `accepted` asks for. `nonce` is random and never used before by
     /// this payer; the payment counts from `now` on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the network is no EVM chain.
     pub fn sign(accepted: Requirements, now: u64, nonce: B256, payer: &Key) -> Result<Self> {
         let authorization = Transfer {
             from: payer.address(),
@@ -325,6 +328,11 @@ fn to_header(message: &impl Serialize) -> String {
     BASE64_STANDARD.encode(json)
 }
 
+/// As much of a client's words as an error needs.
+fn quoted(text: &str) -> &str {
+    text.char_indices().nth(40).map_or(text, |(end, _)| &text[..end])
+}
+
 /// Amounts as decimal strings of units.
 mod decimal {
     use openledger_core::{Amount, U256};
@@ -338,7 +346,9 @@ mod decimal {
         let text = String::deserialize(from)?;
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let units = digits.then(|| U256::from_str_radix(&text, 10).ok()).flatten();
-        units.map(Amount::new).ok_or_else(|| D::Error::custom(format!("`{text}` is no amount")))
+        units
+            .map(Amount::new)
+            .ok_or_else(|| D::Error::custom(format!("`{}` is no amount", super::quoted(&text))))
     }
 }
 
@@ -352,6 +362,7 @@ mod seconds {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is no Unix time")))
+        let wrong = || D::Error::custom(format!("`{}` is no Unix time", super::quoted(&text)));
+        text.parse().map_err(|_| wrong())
     }
 }

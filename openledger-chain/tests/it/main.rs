@@ -1,17 +1,22 @@
 //! Contracts on the embedded chain, through the public client.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod ballots;
 mod bridge;
 mod da;
 mod durable;
 mod embedded;
 mod faults;
 mod index;
+mod governance;
+mod grants;
 mod registry;
 mod rewards;
 mod server;
 mod settlement;
+mod town;
 mod words;
+mod x402;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
 use openledger_core::{Address, Amount, B256, Error, Key};

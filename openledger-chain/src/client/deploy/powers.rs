@@ -10,9 +10,9 @@ use super::DeployOptions;
 use crate::{
     EvmChain, Tx,
     abi::{
-        attribution_log::AttributionLog, contribution_registry::ContributionRegistry,
-        open_timelock::OpenTimelock, reward_distributor::RewardDistributor, roles::Roles,
-        staking::Staking,
+        attribution_log::AttributionLog, ballot_box::BallotBox,
+        contribution_registry::ContributionRegistry, open_timelock::OpenTimelock,
+        reward_distributor::RewardDistributor, roles::Roles, staking::Staking,
     },
 };
 
@@ -30,6 +30,8 @@ pub enum Power {
     Disputes,
     /// Making the timelock do something after its delay.
     Proposer,
+    /// Taking back what waits in the timelock.
+    Canceller,
     /// Changing who may make the timelock do something.
     TimelockAdmin,
 }
@@ -84,6 +86,7 @@ impl EvmChain {
         let veto = RewardDistributor::vetoCall::SELECTOR;
         assign(at.distributor, &[pause, veto], GUARDIAN);
         assign(at.staking, &[pause, Staking::vetoSlashCall::SELECTOR], GUARDIAN);
+        assign(at.ballots, &[BallotBox::cancelCall::SELECTOR], GUARDIAN);
         assign(at.distributor, &[RewardDistributor::submitRootCall::SELECTOR], UPDATER);
         let ends = [
             AttributionLog::holdCall::SELECTOR,
@@ -131,9 +134,11 @@ impl EvmChain {
             }
         }
         let timelock = OpenTimelock::new(self.contracts.timelock, &self.provider);
-        for (role, power) in
-            [(keccak256("PROPOSER_ROLE"), Power::Proposer), (B256::ZERO, Power::TimelockAdmin)]
-        {
+        for (role, power) in [
+            (keccak256("PROPOSER_ROLE"), Power::Proposer),
+            (keccak256("CANCELLER_ROLE"), Power::Canceller),
+            (B256::ZERO, Power::TimelockAdmin),
+        ] {
             if self.ask(what, timelock.hasRole(role, account)).await? {
                 powers.push(power);
             }
