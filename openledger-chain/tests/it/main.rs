@@ -10,6 +10,8 @@ mod registry;
 mod rewards;
 mod server;
 mod settlement;
+mod stage;
+mod staking;
 mod words;
 
 use openledger_chain::{DeployOptions, Deployed, DevNode, EvmChain, Genesis, embedded};
