@@ -3,6 +3,7 @@
 
 mod bridge;
 mod da;
+mod disputes;
 mod durable;
 mod embedded;
 mod faults;
