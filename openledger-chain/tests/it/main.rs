@@ -7,6 +7,7 @@ mod disputes;
 mod durable;
 mod embedded;
 mod faults;
+mod invariants;
 mod registry;
 mod rewards;
 mod server;

@@ -71,6 +71,11 @@ impl Stage {
         Self { chain, dev: DevNode::new(provider), embedded, start }
     }
 
+    /// Makes this moment the one to go back to.
+    pub(crate) fn begin_here(&mut self) {
+        self.start = self.embedded.snapshot().unwrap();
+    }
+
     /// Goes back to how everything began.
     pub(crate) fn restart(&self) {
         self.embedded.restore(self.start).unwrap();
