@@ -8,7 +8,12 @@
 
 mod escrow;
 mod fees;
+mod l2;
+mod pauses;
+mod powers;
+mod registry;
 mod rewards;
+mod staking;
 
 use std::{cell::RefCell, collections::BTreeMap, fmt::Debug, ops::RangeInclusive};
 

@@ -85,6 +85,16 @@ impl Stage {
         self.chain.sending_as(key(person).address())
     }
 
+    /// Lets [`act`](Self::act) send for these accounts.
+    pub(crate) fn impersonate(&self, accounts: impl IntoIterator<Item = Address>) {
+        self.embedded.impersonate(accounts);
+    }
+
+    /// Returns how many transactions an account sent.
+    pub(crate) async fn nonce(&self, account: Address) -> u64 {
+        self.chain.provider().get_transaction_count(account).await.unwrap()
+    }
+
     pub(crate) async fn now(&self) -> u64 {
         self.chain.now().await.unwrap()
     }
