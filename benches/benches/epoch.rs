@@ -52,11 +52,11 @@ fn epoch(criterion: &mut Criterion) {
         b.iter(|| signed.verify_reusable(&domain, 1).unwrap());
     });
 
-    let distributor =
-        Distributor { chain_id: 1, contract: Address::ZERO, token: Address::ZERO };
+    let distributor = Distributor { chain_id: 1, contract: Address::ZERO, token: Address::ZERO };
     group.throughput(Throughput::Elements(ACCOUNTS));
     group.bench_function("build the tree of 100,000 claims", |b| {
-        let build = |epoch: EpochBuilder| epoch.build(&distributor, Amount::new(U256::MAX)).unwrap();
+        let build =
+            |epoch: EpochBuilder| epoch.build(&distributor, Amount::new(U256::MAX)).unwrap();
         b.iter_batched(builder, build, BatchSize::PerIteration);
     });
     group.finish();

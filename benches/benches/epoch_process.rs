@@ -54,11 +54,14 @@ fn main() {
         epoch.build(&distributor(), Amount::new(U256::MAX)).unwrap()
     });
     let (root, total) = (settlement.root(), settlement.total());
-    println!("  batch {batch}\n  root {root}, {} OPEN in {} claims", total.to_open(), settlement.claims().len());
+    println!(
+        "  batch {batch}\n  root {root}, {} OPEN in {} claims",
+        total.to_open(),
+        settlement.claims().len()
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let da = Availability::new(Local::new(Store::memory()));
-    let published =
-        clock.spend("publish", || runtime.block_on(settlement.publish(&da)).unwrap());
+    let published = clock.spend("publish", || runtime.block_on(settlement.publish(&da)).unwrap());
     println!("an epoch: {:.2} CPU seconds, {} MB at the peak", clock.total, peak_mb());
 
     let claims: Vec<Claim> = published.settlement().claims().to_vec();
@@ -82,8 +85,10 @@ fn main() {
 
 /// Adds receipts, counting only that.
 fn collect(receipts: u64, people: &[Address], clock: &mut Clock) -> EpochBuilder {
-    let accounts =
-        FeeAccounts { treasury: Address::repeat_byte(0x7e), staking_pool: Address::repeat_byte(0x57) };
+    let accounts = FeeAccounts {
+        treasury: Address::repeat_byte(0x7e),
+        staking_pool: Address::repeat_byte(0x57),
+    };
     let mut epoch = clock.spend("read the earlier claims", || {
         let before = Before::new(receipts::claims(people.len() as u64)).unwrap();
         EpochBuilder::new(FeeSplit::default(), accounts, before)
@@ -113,7 +118,11 @@ fn signatures(people: &[Address]) {
     let signed: Vec<_> = (0..1_000)
         .map(|n| {
             let receipt = receipts::receipt(n, people);
-            Signed::sign(openledger_core::Receipt { node: node.address(), ..receipt }, domain, &node)
+            Signed::sign(
+                openledger_core::Receipt { node: node.address(), ..receipt },
+                domain,
+                &node,
+            )
         })
         .collect();
     let begun = cpu_seconds();
@@ -145,11 +154,18 @@ fn peer(claims: &[Claim], root: B256, json: &Path) {
     let (theirs, their_root) = printed.trim().split_once(' ').unwrap();
     let theirs: f64 = theirs.parse().unwrap();
     assert_eq!(their_root.parse::<B256>().unwrap(), root, "both build one tree");
-    println!("the same leaves, OpenZeppelin: {theirs:.1} ms, {:.0} times as long", theirs / ours / 1e3);
+    println!(
+        "the same leaves, OpenZeppelin: {theirs:.1} ms, {:.0} times as long",
+        theirs / ours / 1e3
+    );
 }
 
 fn distributor() -> Distributor {
-    Distributor { chain_id: 1612, contract: Address::repeat_byte(1), token: Address::repeat_byte(2) }
+    Distributor {
+        chain_id: 1612,
+        contract: Address::repeat_byte(1),
+        token: Address::repeat_byte(2),
+    }
 }
 
 /// Adds up what an epoch spends.

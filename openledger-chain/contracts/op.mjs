@@ -1,5 +1,5 @@
 // Trims the published artifacts of the OP Stack's contracts to what we call and deploy.
-//   npm install --no-save @eth-optimism/contracts-bedrock@0.17.3 && node op.mjs OUT
+//   npm install && node op.mjs OUT
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 

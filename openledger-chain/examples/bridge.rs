@@ -159,7 +159,7 @@ async fn mesh(world: &World) -> Result<()> {
     assert!(bridge.finalise(&withdrawal).await.is_err(), "paid once");
     let over = bridge.deposit(people.bob.address(), open(901)).await;
     let over = over.err().ok_or("more than a day's limit left")?;
-    assert!(over.report().contains("OverLimit"), "{}", over.report());
+    assert!(over.report().contains("over limit"), "{}", over.report());
     println!("more than a day's limit does not leave: {}", over.report());
     println!("locked at home: 70 OPEN; minted elsewhere: 70 OPEN");
     Ok(())

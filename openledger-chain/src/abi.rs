@@ -88,6 +88,10 @@ contract! {
     inference_escrow, InferenceEscrow, "artifacts/InferenceEscrow.json"
 }
 contract! {
+    /// Where x402 clients pay a node.
+    till, Till, "artifacts/Till.json"
+}
+contract! {
     /// Stake.
     staking, Staking, "artifacts/Staking.json"
 }

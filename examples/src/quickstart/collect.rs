@@ -42,8 +42,8 @@ async fn collect_one(world: &mut World, source: &Source) -> Result<Collected> {
     let owner = world.people.key(&source.owner).address();
     let chain = world.chain.sending_as(owner);
     let domain = chain.contribution_domain();
-    let info = Info::new(&source.name, owner, chain.datanet_domain(), LICENCE)
-        .with_contributions(domain);
+    let info =
+        Info::new(&source.name, owner, chain.datanet_domain(), LICENCE).with_contributions(domain);
     let metadata = digest("openledger.quickstart.datanet", &source.name);
     let created = chain.create_datanet(&DatanetEntry::new(&source.name, metadata)).await?;
     world.journal.add("create a Datanet", &created.tx);

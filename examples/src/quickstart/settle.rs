@@ -2,10 +2,11 @@
 
 use openledger_chain::{
     Attributions, Batch, BatchName, Charge, Payments, Rewards,
-    settlement::{Before, Claim, Distributor, EpochBuilder, Parts, Settlement},
+    da::{Availability, Local},
+    settlement::{Before, Claim, Distributor, EpochBuilder, Parts, Published, Settlement},
 };
 use openledger_core::{
-    Address, Amount, B256, Receipt, Result, encode, keccak256,
+    Address, Amount, B256, Receipt, Result, encode,
     merkle::StandardTree,
     message::{Nonces, Signed, Verified},
 };
@@ -58,13 +59,13 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     let body = encode(
         &answers.iter().map(|answer| answer.receipt.clone()).collect::<Vec<Signed<Receipt>>>(),
     );
-    let hash = keccak256(&body);
-    world.store.put(body.into()).await?;
+    let data = Availability::new(Local::new(world.store.clone()));
+    let certificate = data.put(body).await?;
     let batch = Batch {
         epoch: 0,
         model: world.model.id().into(),
         root: receipts.root(),
-        body: hash,
+        body: certificate.hash(),
         receipts: verified.len() as u64,
     };
     let logged = node.log_batch(&batch).await?;
@@ -75,7 +76,10 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     let final_at = node.batch(logged.value).await?.final_at;
     world.dev.set_next_timestamp(final_at).await?;
     world.dev.mine().await?;
-    println!("  batch {} logged; {} hours to challenge it pass", batch.root, CHALLENGE_WINDOW / 3_600);
+    println!(
+        "  a batch of receipts is logged; {} hours to challenge it pass",
+        CHALLENGE_WINDOW / 3_600
+    );
     let charged = node.settle(batch.root, &charges).await?;
     world.journal.add("settle the batch", &charged.tx);
     println!(
@@ -91,15 +95,14 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
         contract: contracts.distributor,
         token: contracts.token,
     };
-    let settlement = epoch.build(&distributor, charged.value)?;
-    // The leaves are where anybody finds them before the root counts.
-    let leaves = settlement.dump();
-    let leaves_hash = keccak256(&leaves);
-    world.store.put(leaves.into()).await?;
-    let submitted = node.submit_root(settlement.root(), leaves_hash, settlement.total()).await?;
+    // The claims are where anybody finds them before their root is on chain.
+    let published = epoch.build(&distributor, charged.value)?.publish(&data).await?;
+    let submitted = published.submit(&node).await?;
     let root_tx = world.journal.add("submit the root of claims", &submitted.tx);
     let root = submitted.value;
 
+    let claims = Published::load(&data, published.certificate(), published.settlement().root());
+    let settlement = claims.await?.settlement().clone();
     let (first, proof) = settlement.claim(settlement.claims()[0].account)?;
     let early_claim_refused = node.claim(root, &first, &proof).await.is_err();
     let activates_at = node.root(root).await?.activates_at;

@@ -142,11 +142,7 @@ impl Keep for Files {
 /// # let key = Key::from_bytes(B256::repeat_byte(7))?;
 /// # let me = key.address();
 /// # let provider = embedded(Genesis::default(), &[key])?;
-/// # let options = DeployOptions {
-/// #     admin: me, treasury: me, staking_pool: me, node: me, guardian: me,
-/// #     activation_delay: 3_600, withdrawal_delay: 3_600,
-/// # };
-/// # let chain = EvmChain::deploy(provider, options).await?.chain;
+/// # let chain = EvmChain::deploy(provider, DeployOptions::new(me)).await?.chain;
 /// let keep = Memory::default();
 /// let token = OpenToken::new(chain.contracts().token, chain.provider());
 /// let friend = Address::repeat_byte(5);

@@ -84,6 +84,7 @@ reverts! {
     OpenToken: abi::open_token::OpenToken::OpenTokenErrors,
     RewardDistributor: abi::reward_distributor::RewardDistributor::RewardDistributorErrors,
     InferenceEscrow: abi::inference_escrow::InferenceEscrow::InferenceEscrowErrors,
+    Till: abi::till::Till::TillErrors,
     AttributionLog: abi::attribution_log::AttributionLog::AttributionLogErrors,
     FeePolicy: abi::fee_policy::FeePolicy::FeePolicyErrors,
     DatanetRegistry: abi::datanet_registry::DatanetRegistry::DatanetRegistryErrors,

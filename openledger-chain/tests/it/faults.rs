@@ -56,15 +56,10 @@ async fn world_over(transport: impl IntoBoxTransport) -> World {
     let (retry, patience) = at_once();
     let provider = provider_with(transport, &keys(), retry).unwrap();
     let stakers = Address::repeat_byte(0x57);
-    let options = DeployOptions {
-        admin: admin.address(),
-        treasury: admin.address(),
-        staking_pool: stakers,
-        node: node.address(),
-        guardian: admin.address(),
-        activation_delay: DELAY,
-        withdrawal_delay: DELAY,
-    };
+    let options = DeployOptions::new(admin.address())
+        .with_staking_pool(stakers)
+        .with_nodes([node.address()])
+        .with_delays(DELAY, DELAY, 0);
     let Deployed { chain, .. } = EvmChain::deploy(provider.clone(), options).await.unwrap();
     let chain = chain.with_patience(patience);
     World { chain, dev: DevNode::new(provider), admin, node, payer, owner, contributor, stakers }
@@ -326,6 +321,7 @@ async fn without_enough_blocks_on_top_it_does_not_count() {
 /// The settlement of one batch, as a node does it.
 struct Epoch {
     name: String,
+    number: u64,
     root: B256,
     payer: Address,
     tree: StandardTree<openledger_chain::settlement::ClaimLeaf>,
@@ -349,6 +345,7 @@ impl Epoch {
         let leaves = claims.iter().map(|claim| claim.leaf(&distributor)).collect();
         Self {
             name: format!("epoch {number}"),
+            number,
             root: keccak256(number.to_be_bytes()),
             payer: world.payer.address(),
             tree: StandardTree::new(leaves).unwrap(),
@@ -371,11 +368,12 @@ impl Epoch {
         let mut journal = Journal::with_keep(chain, keep, &self.name);
         let receipts = journal.note("publish receipts", || self.publish("receipts")).await?;
         let body = B256::from_slice(&receipts);
-        let logged = journal.step("log batch", log.log(self.root, body, Uint::from(3))).await?;
+        let call = log.log(self.number, B256::ZERO, self.root, body, Uint::from(3));
+        journal.step("log batch", call).await?;
         let charge = Charge { payer: self.payer, amount: open(3) };
         let charges =
             vec![InferenceEscrow::Charge { payer: charge.payer, amount: charge.amount.units() }];
-        let settled = journal.step("settle", escrow.settle(logged.value, charges)).await?;
+        let settled = journal.step("settle", escrow.settle(self.root, charges)).await?;
         assert_eq!(settled.value, open(3).units());
         let leaves = journal.note("publish leaves", || self.publish("leaves")).await?;
         let total = self.total.units().to();
@@ -396,17 +394,19 @@ async fn paid_world(world: &World) {
 /// Asserts that after `epochs` epochs each was settled exactly once.
 async fn assert_settled(world: &World, epochs: u64, context: &str) {
     let (to, node) = (world.chain.contracts(), world.chain.provider());
-    let batches = AttributionLog::new(to.attributions, node).length().call().await.unwrap();
+    let log = AttributionLog::new(to.attributions, node);
+    let batches = log.BatchLogged_filter().from_block(0).query().await.unwrap().len();
+    let last = keccak256(epochs.to_be_bytes());
     let distributor = RewardDistributor::new(to.distributor, node);
     let roots = distributor.length().call().await.unwrap();
     let funded = distributor.funded().call().await.unwrap();
     let escrow = InferenceEscrow::new(to.escrow, node);
-    let settled = escrow.settled(U256::from(epochs - 1)).call().await.unwrap();
-    assert_eq!((batches, roots), (U256::from(epochs), U256::from(epochs)), "{context}");
+    let settled = escrow.settled(world.node.address(), last).call().await.unwrap();
+    assert_eq!((U256::from(batches), roots), (U256::from(epochs), U256::from(epochs)), "{context}");
     assert_eq!(funded, open(3 * epochs).units(), "{context}");
     assert!(settled, "{context}");
-    let left = world.chain.deposited(world.payer.address()).await.unwrap();
-    assert_eq!(left, open(1_000 - 3 * epochs), "{context}");
+    let left = world.chain.reserved(world.payer.address(), world.node.address()).await.unwrap();
+    assert_eq!(left.amount, open(1_000 - 3 * epochs), "{context}");
 }
 
 /// A client as a new process has it: it remembers nothing.

@@ -21,7 +21,7 @@ use openledger_core::{Address, Amount, B256, Error, Key};
 
 /// A chain with all contracts and five people.
 struct World {
-    /// Sends as the admin, who is also treasury and guardian.
+    /// Sends as the admin, who deployed all, holds all OPEN and is the guardian.
     chain: EvmChain,
     dev: DevNode,
     admin: Key,
@@ -32,7 +32,10 @@ struct World {
     stakers: Address,
 }
 
+/// Before a root pays or a withdrawal is paid.
 const DELAY: u64 = 3_600;
+/// Before a batch is final.
+const WINDOW: u64 = 1_800;
 
 impl World {
     async fn new() -> Self {
@@ -41,15 +44,10 @@ impl World {
         let keys = [&admin, &node, &payer, &owner, &contributor].map(Key::clone);
         let provider = embedded(Genesis::default(), &keys).unwrap();
         let stakers = Address::repeat_byte(0x57);
-        let options = DeployOptions {
-            admin: admin.address(),
-            treasury: admin.address(),
-            staking_pool: stakers,
-            node: node.address(),
-            guardian: admin.address(),
-            activation_delay: DELAY,
-            withdrawal_delay: DELAY,
-        };
+        let options = DeployOptions::new(admin.address())
+            .with_staking_pool(stakers)
+            .with_nodes([node.address()])
+            .with_delays(DELAY, DELAY, WINDOW);
         let Deployed { chain, .. } = EvmChain::deploy(provider.clone(), options).await.unwrap();
         Self { chain, dev: DevNode::new(provider), admin, node, payer, owner, contributor, stakers }
     }

@@ -1,6 +1,9 @@
 //! Datanets, contributions, versions, models.
 
-use openledger_chain::{EvmChain, ModelEntry, Price, Registry};
+use openledger_chain::{
+    DatanetEntry, EvmChain, ModelEntry, Models, Price, Registry,
+    abi::contribution_registry::ContributionRegistry as abi,
+};
 use openledger_core::{
     Address, B256, DatanetId, DatanetVersion, Key, RowId, U256,
     merkle::StandardTree,
@@ -11,8 +14,12 @@ use crate::{World, assert_denied};
 
 async fn datanet(world: &World) -> (EvmChain, DatanetId) {
     let owner = world.sending_as(&world.owner);
-    let id = owner.create_datanet("bread", B256::repeat_byte(9)).await.unwrap().value;
+    let id = owner.create_datanet(&entry("bread")).await.unwrap().value;
     (owner, id)
+}
+
+fn entry(name: &str) -> DatanetEntry {
+    DatanetEntry::new(name, B256::repeat_byte(9))
 }
 
 fn contribution(datanet: DatanetId, key: &Key, now: u64) -> Contribution {
@@ -29,7 +36,7 @@ fn contribution(datanet: DatanetId, key: &Key, now: u64) -> Contribution {
 }
 
 fn sign(world: &World, message: Contribution, key: &Key, now: u64) -> Verified<Contribution> {
-    let domain = world.chain.datanet_domain();
+    let domain = world.chain.contribution_domain();
     Signed::sign(message, domain, key).verify(&domain, now, &mut Nonces::default()).unwrap()
 }
 
@@ -39,9 +46,9 @@ async fn a_datanets_id_is_derived_alike_on_and_off_chain_and_cannot_be_squatted(
     let (owner, id) = datanet(&world).await;
     let domain = world.chain.datanet_domain();
     assert_eq!(id, DatanetId::derive(&domain, world.owner.address(), "bread"));
-    assert_denied(owner.create_datanet("bread", B256::ZERO).await, "DatanetExists");
+    assert_denied(owner.create_datanet(&entry("bread")).await, "DatanetExists");
     let squatter = world.sending_as(&world.payer);
-    assert_ne!(squatter.create_datanet("bread", B256::ZERO).await.unwrap().value, id);
+    assert_ne!(squatter.create_datanet(&entry("bread")).await.unwrap().value, id);
 }
 
 #[tokio::test]
@@ -67,11 +74,7 @@ async fn the_contract_refuses_what_the_contributor_did_not_sign_or_signed_too_lo
     // What another key signed for itself, in the name of the contributor.
     let by_other = Contribution { contributor: world.payer.address(), ..message };
     let other = sign(&world, by_other, &world.payer, now);
-    let datanets = openledger_chain::abi::datanet_registry::DatanetRegistry::new(
-        world.chain.contracts().datanets,
-        world.chain.provider(),
-    );
-    use openledger_chain::abi::datanet_registry::DatanetRegistry as abi;
+    let contributions = abi::new(world.chain.contracts().contributions, world.chain.provider());
     let typed = abi::Contribution {
         datanet: id.into(),
         root: message.root,
@@ -82,13 +85,14 @@ async fn the_contract_refuses_what_the_contributor_did_not_sign_or_signed_too_lo
         nonce: message.nonce,
         deadline: message.deadline,
     };
-    let forged = datanets
+    let forged = contributions
         .record(typed, other.signature().as_bytes().to_vec().into())
         .from(world.owner.address())
         .call()
         .await;
-    let reason = forged.unwrap_err().as_decoded_interface_error::<abi::DatanetRegistryErrors>();
-    assert!(matches!(reason, Some(abi::DatanetRegistryErrors::SignatureInvalid(_))));
+    let reason =
+        forged.unwrap_err().as_decoded_interface_error::<abi::ContributionRegistryErrors>();
+    assert!(matches!(reason, Some(abi::ContributionRegistryErrors::SignatureInvalid(_))));
 
     let late = sign(&world, message, &world.contributor, now);
     world.pass(601).await;

@@ -1,7 +1,8 @@
 //! Money: deposited, charged, claimed; by whom, when, how often.
 
 use openledger_chain::{
-    Attributions, Charge, EvmChain, Payments, Rewards,
+    Attributions, Batch, BatchName, Charge, EvmChain, Payments, Rewards,
+    abi::fee_policy::FeePolicy,
     settlement::{Claim, Distributor, FeeSplit},
 };
 use openledger_core::{
@@ -9,7 +10,7 @@ use openledger_core::{
     merkle::{Leaf, StandardTree},
 };
 
-use crate::{DELAY, World, assert_denied, open};
+use crate::{DELAY, WINDOW, World, assert_denied, open};
 
 /// A world in which the payer has 100 OPEN in escrow, allows the node 50, and a batch is logged.
 async fn paid_world() -> (World, EvmChain) {
@@ -17,12 +18,23 @@ async fn paid_world() -> (World, EvmChain) {
     world.chain.transfer(world.payer.address(), open(100)).await.unwrap();
     let payer = world.sending_as(&world.payer);
     payer.deposit(open(100)).await.unwrap();
-    let later = world.chain.now().await.unwrap() + 1_000;
+    let later = world.chain.now().await.unwrap() + EXPIRY;
     payer.authorize(world.node.address(), open(50), later).await.unwrap();
     let node = world.sending_as(&world.node);
-    let batch = node.log_batch(B256::repeat_byte(1), B256::repeat_byte(2), 3).await.unwrap().value;
-    assert_eq!(batch, 0);
+    let name = node.log_batch(&batch(FIRST, 3)).await.unwrap().value;
+    assert_eq!(name, BatchName { node: world.node.address(), root: FIRST });
+    assert_denied(node.settle(FIRST, &[charge(&world, open(1))]).await, "BatchNotFinal");
+    world.pass(WINDOW).await;
     (world, node)
+}
+
+/// The root of the batch that a paid world has.
+const FIRST: B256 = B256::repeat_byte(1);
+/// Seconds for which the payer reserves money.
+const EXPIRY: u64 = 100_000;
+
+fn batch(root: B256, receipts: u64) -> Batch {
+    Batch { epoch: 0, model: B256::ZERO, root, body: B256::repeat_byte(2), receipts }
 }
 
 fn charge(world: &World, amount: Amount) -> Charge {
@@ -58,28 +70,36 @@ fn distributor(world: &World) -> Distributor {
 #[tokio::test]
 async fn a_batch_is_settled_once_within_cap_balance_and_time() {
     let (world, node) = paid_world().await;
-    assert_denied(node.settle(0, &[charge(&world, open(51))]).await, "AllowanceTooLow");
+    assert_denied(node.settle(FIRST, &[charge(&world, open(51))]).await, "LockTooLow");
     let other = world.sending_as(&world.owner);
-    assert_denied(other.settle(0, &[charge(&world, open(1))]).await, "NotNode");
+    assert_denied(other.settle(FIRST, &[charge(&world, open(1))]).await, "BatchNotFinal");
     let charges = [charge(&world, open(20)), charge(&world, open(10))];
-    let sent = node.settle(0, &charges).await.unwrap();
+    let sent = node.settle(FIRST, &charges).await.unwrap();
     assert_eq!(sent.value, open(30));
-    assert_eq!(node.deposited(world.payer.address()).await.unwrap(), open(70));
+    let payer = world.payer.address();
+    assert_eq!(node.deposited(payer).await.unwrap(), open(50), "what is not reserved is untouched");
+    let reserved = node.reserved(payer, world.node.address()).await.unwrap();
+    assert_eq!(reserved.amount, open(20));
     let distributor = world.chain.contracts().distributor;
     assert_eq!(node.balance(distributor).await.unwrap(), open(30));
-    assert_denied(node.settle(0, &charges).await, "BatchSettled");
-    node.log_batch(B256::repeat_byte(3), B256::ZERO, 1).await.unwrap();
-    assert_denied(node.settle(1, &[charge(&world, open(21))]).await, "AllowanceTooLow");
-    world.pass(2_000).await;
-    assert_denied(node.settle(1, &[charge(&world, open(1))]).await, "AllowanceExpired");
+    assert_denied(node.settle(FIRST, &charges).await, "BatchSettled");
+    let second = B256::repeat_byte(3);
+    node.log_batch(&batch(second, 1)).await.unwrap();
+    world.pass(WINDOW).await;
+    assert_denied(node.settle(second, &[charge(&world, open(21))]).await, "LockTooLow");
+    assert_denied(node.release(payer, world.node.address()).await, "LockLive");
+    world.pass(EXPIRY).await;
+    assert_denied(node.settle(second, &[charge(&world, open(1))]).await, "LockExpired");
+    node.release(payer, world.node.address()).await.unwrap();
+    assert_eq!(node.deposited(payer).await.unwrap(), open(70), "an expired lock returns");
 }
 
 #[tokio::test]
 async fn only_the_node_logs_and_submits_and_only_the_guardian_vetoes() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let stranger = world.sending_as(&world.owner);
-    assert!(stranger.log_batch(B256::repeat_byte(1), B256::ZERO, 1).await.is_err());
+    assert!(stranger.log_batch(&batch(B256::repeat_byte(4), 1)).await.is_err());
     assert!(stranger.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.is_err());
     let index = node.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.unwrap().value;
     assert!(node.veto(index).await.is_err());
@@ -90,7 +110,7 @@ async fn only_the_node_logs_and_submits_and_only_the_guardian_vetoes() {
 #[tokio::test]
 async fn a_claim_pays_its_account_exactly_once_after_the_delay() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let (tree, claims) = claims(&world, [5, 3, 2]);
     let index = node.submit_root(tree.root(), B256::ZERO, open(10)).await.unwrap().value;
     let account = claims[0].account;
@@ -115,7 +135,7 @@ async fn a_claim_pays_its_account_exactly_once_after_the_delay() {
 #[tokio::test]
 async fn a_later_root_pays_the_difference_and_an_earlier_one_nothing_more() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(30))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(30))]).await.unwrap();
     let (first, early) = claims(&world, [5, 3, 2]);
     node.submit_root(first.root(), B256::ZERO, open(10)).await.unwrap();
     let (second, late) = claims(&world, [9, 3, 8]);
@@ -131,7 +151,7 @@ async fn a_later_root_pays_the_difference_and_an_earlier_one_nothing_more() {
 #[tokio::test]
 async fn roots_commit_to_no_more_than_was_funded_and_never_to_less_than_before() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let root = B256::repeat_byte(9);
     assert_denied(node.submit_root(root, B256::ZERO, open(11)).await, "TotalNotFunded");
     assert_denied(node.submit_root(B256::ZERO, B256::ZERO, open(1)).await, "RootEmpty");
@@ -146,7 +166,7 @@ async fn roots_commit_to_no_more_than_was_funded_and_never_to_less_than_before()
 #[tokio::test]
 async fn a_vetoed_root_pays_nothing() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let (tree, claims) = claims(&world, [5, 3, 2]);
     node.submit_root(tree.root(), B256::ZERO, open(10)).await.unwrap();
     world.chain.veto(0).await.unwrap();
@@ -157,7 +177,7 @@ async fn a_vetoed_root_pays_nothing() {
 #[tokio::test]
 async fn a_leaf_for_another_chain_contract_or_token_proves_nothing() {
     let (world, node) = paid_world().await;
-    node.settle(0, &[charge(&world, open(10))]).await.unwrap();
+    node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let claim = Claim { account: world.contributor.address(), cumulative: open(5) };
     let here = distributor(&world);
     let elsewhere = [
@@ -184,51 +204,44 @@ async fn a_receipt_in_a_batch_is_proven_on_chain() {
     for receipts in [1u8, 2, 7] {
         let leaves: Vec<(B256,)> = (0..receipts).map(|n| (B256::repeat_byte(n + 1),)).collect();
         let tree = StandardTree::new(leaves.clone()).unwrap();
-        let batch = node.log_batch(tree.root(), B256::ZERO, receipts.into()).await.unwrap().value;
+        let name = node.log_batch(&batch(tree.root(), receipts.into())).await.unwrap().value;
         for (index, leaf) in leaves.iter().enumerate() {
             let receipt = ReceiptId::from(leaf.0);
-            assert!(node.contains_receipt(batch, receipt, &tree.proof(index)).await.unwrap());
+            assert!(node.contains_receipt(name, receipt, &tree.proof(index)).await.unwrap());
             let other = ReceiptId::from(B256::repeat_byte(0xee));
-            assert!(!node.contains_receipt(batch, other, &tree.proof(index)).await.unwrap());
+            assert!(!node.contains_receipt(name, other, &tree.proof(index)).await.unwrap());
             assert_ne!(leaf.hash(), leaf.0, "leaves are hashed twice");
         }
     }
-    assert_denied(node.log_batch(B256::ZERO, B256::ZERO, 1).await, "BatchEmpty");
+    assert_denied(node.log_batch(&batch(B256::ZERO, 1)).await, "BatchEmpty");
 }
 
 #[tokio::test]
-async fn money_not_charged_comes_back_after_the_delay() {
+async fn money_not_reserved_comes_back_after_the_delay() {
     let (world, node) = paid_world().await;
-    let escrow = openledger_chain::abi::inference_escrow::InferenceEscrow::new(
-        world.chain.contracts().escrow,
-        world.chain.provider(),
-    );
-    let payer = world.payer.address();
-    let request = u128::try_from(open(100).units()).unwrap();
-    drop(escrow.requestWithdrawal(request).from(payer).send().await.unwrap());
-    assert!(escrow.withdraw().from(payer).call().await.is_err(), "before the delay");
-    node.settle(0, &[charge(&world, open(30))]).await.unwrap();
+    let payer = world.sending_as(&world.payer);
+    payer.request_withdrawal(open(100)).await.unwrap();
+    assert_denied(payer.withdraw().await, "WithdrawalPending");
+    node.settle(FIRST, &[charge(&world, open(30))]).await.unwrap();
     world.pass(DELAY).await;
-    drop(escrow.withdraw().from(payer).send().await.unwrap());
-    assert_eq!(node.balance(payer).await.unwrap(), open(70), "what was charged meanwhile is gone");
-    assert!(escrow.withdraw().from(payer).call().await.is_err(), "once");
+    assert_eq!(payer.withdraw().await.unwrap().value, open(50), "the node's 50 stay reserved");
+    assert_eq!(node.balance(world.payer.address()).await.unwrap(), open(50));
+    assert_denied(payer.withdraw().await, "NothingToWithdraw");
 }
 
 #[tokio::test]
-async fn the_fee_split_is_read_from_the_chain_and_changed_by_the_admin_alone() {
+async fn the_fee_split_is_read_from_the_chain_and_changed_by_nobody_but_governance() {
     let world = World::new().await;
     let (split, accounts) = world.chain.fee_split().await.unwrap();
     assert_eq!(split, FeeSplit::default());
     assert_eq!((accounts.treasury, accounts.staking_pool), (world.admin.address(), world.stakers));
-    use openledger_chain::abi::fee_policy::FeePolicy;
     let fees = FeePolicy::new(world.chain.contracts().fees, world.chain.provider());
     let other = FeePolicy::Split { platform: 0, model: 1000, stakers: 1000, contributors: 8000 };
-    assert!(fees.setSplit(other.clone()).from(world.node.address()).call().await.is_err());
-    drop(fees.setSplit(other.clone()).from(world.admin.address()).send().await.unwrap());
-    assert_eq!(
-        world.chain.fee_split().await.unwrap().0,
-        FeeSplit::new(0, 1000, 1000, 8000).unwrap()
-    );
+    for key in [&world.admin, &world.node, &world.owner] {
+        assert!(fees.setSplit(other.clone()).from(key.address()).call().await.is_err());
+    }
+    let timelock = world.chain.contracts().timelock;
+    fees.setSplit(other.clone()).from(timelock).call().await.unwrap();
     let half = FeePolicy::Split { contributors: 1000, ..other };
-    assert!(fees.setSplit(half).from(world.admin.address()).call().await.is_err());
+    assert!(fees.setSplit(half).from(timelock).call().await.is_err());
 }

@@ -17,8 +17,7 @@ pub(super) fn halmos(peers: &Peers) -> Result<String> {
     output(&mut command)?;
     let report: Value = json(&report)?;
     let contracts = report["test_results"].as_object().ok_or("halmos reported nothing")?;
-    let results: Vec<&Value> =
-        contracts.values().filter_map(Value::as_array).flatten().collect();
+    let results: Vec<&Value> = contracts.values().filter_map(Value::as_array).flatten().collect();
     if let Some(failed) = results.iter().find(|result| result["exitcode"] != 0) {
         return Err(format!("{} is not proven", failed["name"]).into());
     }

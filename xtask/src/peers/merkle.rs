@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use openledger_chain::{Attributions, DeployOptions, Deployed, EvmChain, Genesis, embedded};
+use openledger_chain::{Attributions, Batch, DeployOptions, Deployed, EvmChain, Genesis, embedded};
 use openledger_core::{B256, Key, ReceiptId, digest, merkle::StandardTree};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,7 +47,14 @@ async fn compare(trees: &[Theirs]) -> Result<(usize, usize)> {
         if serde_json::from_str::<Value>(&ours.dump())? != theirs.dump {
             return Err(differs("the dump").into());
         }
-        let batch = chain.log_batch(theirs.root, B256::ZERO, values.len() as u64).await?.value;
+        let batch = Batch {
+            epoch: 0,
+            model: B256::ZERO,
+            root: theirs.root,
+            body: B256::ZERO,
+            receipts: values.len() as u64,
+        };
+        let batch = chain.log_batch(&batch).await?.value;
         for (leaf, proof) in &theirs.proofs {
             if ours.proof(*leaf) != *proof {
                 return Err(differs(&format!("the proof of leaf {leaf}")).into());
@@ -69,15 +76,7 @@ async fn compare(trees: &[Theirs]) -> Result<(usize, usize)> {
 async fn chain() -> Result<EvmChain> {
     let key = Key::from_bytes(B256::repeat_byte(1))?;
     let account = key.address();
-    let options = DeployOptions {
-        admin: account,
-        treasury: account,
-        staking_pool: account,
-        node: account,
-        guardian: account,
-        activation_delay: 60,
-        withdrawal_delay: 60,
-    };
+    let options = DeployOptions::new(account);
     let Deployed { chain, .. } =
         EvmChain::deploy(embedded(Genesis::default(), &[key])?, options).await?;
     Ok(chain.sending_as(account))

@@ -48,11 +48,8 @@ impl Peers {
             }
             copy_tree(&root().join("openledger-chain/contracts").join(part), &copy)?;
         }
-        for file in ["package.json", "foundry.toml", "compile.mjs"] {
-            fs::copy(
-                root().join("openledger-chain/contracts").join(file),
-                contracts.join(file),
-            )?;
+        for file in ["package.json", "foundry.toml", "compile.mjs", "op.mjs"] {
+            fs::copy(root().join("openledger-chain/contracts").join(file), contracts.join(file))?;
         }
         let mut npm = Command::new("npm");
         npm.arg("install").arg("--prefix").arg(&contracts);

@@ -31,7 +31,9 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     println!("typed: seed {seed}");
     let key = Key::from_bytes(digest("xtask.key", &seed))?;
-    let cases: Vec<Case> = (0..EACH).map(|n| cases(&key, seed, n)).collect::<Result<Vec<_>>>()?
+    let cases: Vec<Case> = (0..EACH)
+        .map(|n| cases(&key, seed, n))
+        .collect::<Result<Vec<_>>>()?
         .into_iter()
         .flatten()
         .collect();
@@ -51,7 +53,8 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
         return Err(format!("node ended with {}", done.status).into());
     }
     let printed = String::from_utf8(done.stdout)?;
-    let theirs = printed.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<Value>>>()?;
+    let theirs =
+        printed.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<Value>>>()?;
     if theirs.len() != cases.len() {
         return Err(format!("{} answers to {} questions", theirs.len(), cases.len()).into());
     }
@@ -60,7 +63,10 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
             return Err(format!("{}: {} here, {theirs} there", case.asked, case.ours).into());
         }
     }
-    Ok(format!("{} typed messages and leaves the same in viem, cast and OpenZeppelin's library", cases.len()))
+    Ok(format!(
+        "{} typed messages and leaves the same in viem, cast and OpenZeppelin's library",
+        cases.len()
+    ))
 }
 
 fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
@@ -68,7 +74,8 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
     let account = |what: &str| Address::from_word(random(what));
     let domain = Domain { chain_id: 1 + number * 1612, contract: account("contract") };
     let datanet = DatanetId::from(random("datanet"));
-    let [nonce, deadline] = [U256::from_be_bytes(random("nonce").0), u64::MAX >> number];
+    let nonce = U256::from_be_bytes(random("nonce").0);
+    let deadline = u64::MAX >> number;
     let me = key.address();
 
     let contribution = Contribution {
@@ -136,19 +143,15 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn receipt(
-    key: &Key,
-    domain: &Domain,
-    number: u64,
-    random: &dyn Fn(&str) -> B256,
-) -> Result<Case> {
+fn receipt(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B256) -> Result<Case> {
     let account = |what: &str| Address::from_word(random(what));
-    let weights = split(openledger_core::share::WHOLE, &vec![1; 1 + usize::try_from(number)?])?;
+    let weights =
+        split(openledger_core::share::WHOLE.into(), &vec![1; 1 + usize::try_from(number)?])?;
     let shares = weights.iter().enumerate().map(|(index, &weight)| RowShare {
         row: RowId::from(digest("xtask.row", &(number, index as u64))),
         datanet: DatanetId::from(random("datanet")),
         contributor: account("contributor"),
-        weight,
+        weight: weight.units().to(),
     });
     let receipt = Receipt {
         model: ModelId::from(random("model")),

@@ -61,6 +61,7 @@ abstract contract Pausing is AccessManaged {
     /// Whether the function with this flag is paused now.
     function isPaused(uint8 flag) public view returns (bool) {
         Switches memory s = _switches;
+        // slither-disable-next-line incorrect-equality -- a bit is set or not
         if (s.flags & (uint128(1) << flag) == 0) return false;
         (, uint128 exits) = pausable();
         return exits & (uint128(1) << flag) == 0 || block.timestamp < s.exitsUntil;

@@ -70,6 +70,7 @@ abstract contract MeshAdapter is BridgeFungible, AccessManaged {
         (uint256 chain, address recipient) = to.parseEvmV1();
         (address gateway, bytes memory counterpart) = getLink(InteroperableAddress.formatEvmV1(chain));
         if (gateway == address(0)) revert ChainNotLinked(chain);
+        // slither-disable-next-line unused-return -- the chain is known
         (, address adapter) = counterpart.parseEvmV1();
         if (recipient == address(0) || recipient == adapter) revert RecipientInvalid(recipient);
         _consume(_outgoing, amount);

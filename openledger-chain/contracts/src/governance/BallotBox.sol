@@ -578,6 +578,7 @@ contract BallotBox is AccessManaged, EIP712 {
     }
 
     function _isCountable(uint256 id, Leaf calldata leaf) private view returns (bool) {
+        // slither-disable-next-line incorrect-equality -- past votes do not move, a leaf names them exactly
         return leaf.support <= ABSTAIN && leaf.weight == VOTES.getPastVotes(leaf.voter, _proposals[id].snapshot);
     }
 
@@ -586,6 +587,7 @@ contract BallotBox is AccessManaged, EIP712 {
     }
 
     function _isSignedBy(uint256 id, Ballot memory ballot, bytes calldata signature) private view returns (bool) {
+        // slither-disable-next-line unused-return -- the third is a detail of the fault
         (address signer, ECDSA.RecoverError fault,) = ECDSA.tryRecoverCalldata(ballotDigest(id, ballot), signature);
         return fault == ECDSA.RecoverError.NoError && signer == ballot.voter;
     }

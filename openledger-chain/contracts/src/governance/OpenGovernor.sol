@@ -142,6 +142,7 @@ contract OpenGovernor is
         bytes32 digest = _hashTypedDataV4(
             keccak256(abi.encode(BALLOT_TYPEHASH, proposalId, support, voter, _useNonce(voter)))
         );
+        // slither-disable-next-line unused-return -- the third is a detail of the fault
         (address signer, ECDSA.RecoverError fault,) = ECDSA.tryRecover(digest, signature);
         return (fault == ECDSA.RecoverError.NoError && signer == voter)
             || SignatureChecker.isValidERC1271SignatureNow(voter, digest, signature);

@@ -168,6 +168,7 @@ contract AttributionLog is Pausing {
     /// Whether nothing can happen to the batch any more and it stands.
     function isFinal(address node, bytes32 root) external view returns (bool) {
         Entry memory entry = entries[node][root];
+        // slither-disable-next-line incorrect-equality -- a status and a counter
         return entry.status == Status.Logged && block.timestamp >= entry.finalAt && entry.openChallenges == 0;
     }
 
@@ -179,6 +180,7 @@ contract AttributionLog is Pausing {
         returns (bool)
     {
         if (proof.length > MAX_PROOF) revert ProofTooLong(proof.length);
+        // slither-disable-next-line incorrect-equality -- a status
         if (entries[node][root].status == Status.None) return false;
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(receipt))));
         return MerkleProof.verifyCalldata(proof, root, leaf);

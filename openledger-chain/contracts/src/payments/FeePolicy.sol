@@ -97,7 +97,9 @@ contract FeePolicy is AccessManaged {
     {
         Split memory s = policyAt(epoch_).split;
         uint256[4] memory weights = [uint256(s.platform), s.model, s.stakers, s.contributors];
+        // slither-disable-next-line uninitialized-local -- zeros, filled below
         uint256[4] memory parts;
+        // slither-disable-next-line uninitialized-local -- zeros, filled below
         uint256[4] memory fractions;
         uint256 left = fee;
         for (uint256 i = 0; i < 4; ++i) {

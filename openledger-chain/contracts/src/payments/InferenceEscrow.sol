@@ -180,12 +180,14 @@ contract InferenceEscrow is Pausing {
     function collect(address payee) external whenOpen(COLLECT) returns (uint256 amount) {
         address from = till(payee);
         amount = TOKEN.balanceOf(from);
+        // slither-disable-next-line incorrect-equality -- any unit is worth collecting
         if (amount == 0) revert NothingToCollect(from);
         Lock storage lock = locks[payee][payee];
         lock.amount += amount.toUint128();
         lock.expiresAt = NEVER;
         emit Collected(payee, from, amount);
         if (from.code.length == 0) new Till{salt: _salt(payee)}(TOKEN);
+        // slither-disable-next-line arbitrary-send-erc20 -- from is the till of the payee, whose only power this is
         TOKEN.safeTransferFrom(from, address(this), amount);
     }
 

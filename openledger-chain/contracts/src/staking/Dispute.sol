@@ -250,6 +250,7 @@ contract Dispute is Ballots, Pausing {
         }
         c.progress.due &= ~consequence;
         Subject memory s = c.subject;
+        // slither-disable-next-line unused-return -- the slash is found by its event
         if (consequence == SLASH) STAKING.proposeSlash(_roleOf(s), s.accused, c.terms.slashBps, s.evidence);
         else if (consequence == PENALTY) STAKING.addPenalty(_roleOf(s), s.accused, c.terms.penalty);
         else if (s.ground != Ground.Shares) CONTRIBUTIONS.revokeDisputed(s.datanet, s.accused, s.root);

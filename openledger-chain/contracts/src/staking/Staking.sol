@@ -64,6 +64,7 @@ contract Staking is Pausing {
 
     mapping(Role role => Terms) public terms;
     mapping(Role role => Caps) public caps;
+    // slither-disable-next-line uninitialized-state -- written through storage pointers
     mapping(Role role => mapping(address operator => mapping(address owner => Position))) public positions;
     Slash[] public slashes;
     /// Seconds between the proposal of a slash and its execution.
@@ -74,6 +75,7 @@ contract Staking is Pausing {
 
     mapping(Role role => Pool) private _pools;
     mapping(Role role => mapping(address operator => Vault)) private _vaults;
+    // slither-disable-next-line uninitialized-state -- pushed to through a storage pointer
     mapping(Role role => mapping(address operator => mapping(address owner => Exit[]))) private _exits;
     mapping(Role role => mapping(address operator => Checkpoints.Trace208)) private _unitsAt;
     mapping(Role role => Checkpoints.Trace208) private _totalAt;
@@ -408,6 +410,7 @@ contract Staking is Pausing {
 
     function _peek(Role role) private view returns (Pool memory pool, uint256 index) {
         pool = _pools[role];
+        // slither-disable-next-line unused-return -- what accrued is in the pool too
         (index,) = pool.accrue(block.timestamp);
     }
 
@@ -463,6 +466,7 @@ contract Staking is Pausing {
     }
 
     function _write(Checkpoints.Trace208 storage trace, uint256 value) private {
+        // slither-disable-next-line unused-return -- the value before and after is known here
         if (trace.latest() != value) trace.push(uint48(block.timestamp), value.toUint208());
     }
 
