@@ -158,12 +158,13 @@ pub struct DisputeTerms {
 }
 
 impl Default for DisputeTerms {
-    /// A bond of 100 OPEN, two days a step and two weeks for governance, a quorum of 20 %, a slash of
-    /// 10 %, ten points.
+    /// A bond of 100 OPEN, two days a step, a quorum of 20 %, a slash of 10 %, ten points; eighteen
+    /// days for governance, which is longer than a vote with its delays takes and leaves the whole
+    /// case shorter than the cooldown of stake.
     fn default() -> Self {
         Self {
             bond: open(100),
-            windows: [2 * DAY, 2 * DAY, 2 * DAY, 2 * DAY, 14 * DAY],
+            windows: [2 * DAY, 2 * DAY, 2 * DAY, 2 * DAY, 18 * DAY],
             quorum_bps: 2_000,
             slash_bps: 1_000,
             penalty: 10,

@@ -157,13 +157,23 @@ impl EvmChain {
         keccak256(bound.abi_encode_params())
     }
 
-    /// Lets the dispute contract take a number of bonds.
-    async fn allow_bonds(&self, bonds: u64) -> Result<()> {
+    /// Lets the dispute contract take the bond of a case opened now.
+    async fn allow_bond(&self) -> Result<()> {
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         let terms = self.ask("ask for the bond", disputes.terms()).await?;
-        let bond = U256::from(terms.bond) * U256::from(bonds);
+        self.allow_taking(U256::from(terms.bond)).await
+    }
+
+    /// Lets the dispute contract take bonds of an open case, which keeps the terms it opened with.
+    async fn allow_bonds_of(&self, case: u64, bonds: u64) -> Result<()> {
+        let disputes = Dispute::new(self.contracts.disputes, &self.provider);
+        let found = self.ask("ask for a case's bond", disputes.caseOf(U256::from(case))).await?;
+        self.allow_taking(U256::from(found.terms.bond) * U256::from(bonds)).await
+    }
+
+    async fn allow_taking(&self, amount: U256) -> Result<()> {
         let token = OpenToken::new(self.contracts.token, &self.provider);
-        let call = token.approve(self.contracts.disputes, bond);
+        let call = token.approve(self.contracts.disputes, amount);
         self.send("allow a bond to be taken", call).await.map(drop)
     }
 }
@@ -177,7 +187,7 @@ impl Disputes for EvmChain {
         proof: &[B256],
         evidence: B256,
     ) -> Result<Sent<u64>> {
-        self.allow_bonds(1).await?;
+        self.allow_bond().await?;
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         let BatchName { node, root } = batch;
         let call = disputes.openReceipt(node, root, receipt.into(), proof.to_vec(), evidence);
@@ -190,7 +200,7 @@ impl Disputes for EvmChain {
         ground: Ground,
         evidence: B256,
     ) -> Result<Sent<u64>> {
-        self.allow_bonds(1).await?;
+        self.allow_bond().await?;
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         let ContributionName { datanet, contributor, root } = *name;
         let call =
@@ -199,7 +209,7 @@ impl Disputes for EvmChain {
     }
 
     async fn defend(&self, case: u64) -> Result<Sent> {
-        self.allow_bonds(1).await?;
+        self.allow_bonds_of(case, 1).await?;
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         self.send("defend", disputes.defend(U256::from(case))).await
     }
@@ -222,7 +232,7 @@ impl Disputes for EvmChain {
     }
 
     async fn appeal(&self, case: u64) -> Result<Sent> {
-        self.allow_bonds(2).await?;
+        self.allow_bonds_of(case, 2).await?;
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         self.send("appeal", disputes.appeal(U256::from(case))).await
     }
