@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{World, app};
 
-const CHECKS: [&str; 14] = [
+const CHECKS: [&str; 15] = [
     "changed_proof_refused",
     "changed_row_refused",
     "changed_share_refused",

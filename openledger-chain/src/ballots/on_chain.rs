@@ -182,7 +182,7 @@ impl Ballots for EvmChain {
 
     async fn submit_tally(&self, id: U256, tally: &Tally) -> Result<Sent<u64>> {
         let rules = self.ask("ask for a poll", self.ballots().proposal(id)).await?.rules;
-        self.allow_bond(rules.bond).await?;
+        self.allow_for_ballots(rules.bond).await?;
         let count = u32::try_from(tally.count())
             .map_err(|_| Error::invalid(format!("{} ballots, past 2^32", tally.count())))?;
         let body = keccak256(tally.body());
@@ -237,7 +237,7 @@ impl Ballots for EvmChain {
             Fault::Missing(index) => {
                 let poll = self.tally(number).await?.poll;
                 let asked = self.ask("ask for a poll", contract.proposal(poll)).await?;
-                self.allow_bond(asked.rules.demandBond).await?;
+                self.allow_for_ballots(asked.rules.demandBond).await?;
                 self.send("demand a leaf", contract.demand(number, U256::from(index))).await
             }
         }
@@ -299,7 +299,7 @@ impl EvmChain {
         Contract::new(self.contracts().ballots, self.provider())
     }
 
-    async fn allow_bond(&self, bond: u128) -> Result<Sent> {
+    async fn allow_for_ballots(&self, bond: u128) -> Result<Sent> {
         let token = OpenToken::new(self.contracts().token, self.provider());
         let amount = Amount::new(U256::from(bond));
         let call = token.approve(self.contracts().ballots, amount.units());
