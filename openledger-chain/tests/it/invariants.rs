@@ -48,6 +48,7 @@ impl Done {
 }
 
 /// Runs `play` over lists of steps; the chain begins anew with each.
+#[expect(clippy::needless_pass_by_value, reason = "a closure written where it is used")]
 fn explore<S: Debug + Clone>(
     (stage, runtime): &(Stage, tokio::runtime::Runtime),
     (cases, length): (u32, RangeInclusive<usize>),

@@ -341,7 +341,7 @@ impl Model {
             let taken = amount * u128::from(part) / 255;
             match wrong {
                 true => charged.push((Some(payer), taken + u128::from(part % 3))),
-                false if now + 1 <= expires_at => charged.push((Some(payer), taken)),
+                false if now < expires_at => charged.push((Some(payer), taken)),
                 false => {}
             }
         }
