@@ -120,7 +120,7 @@ impl Model<'_> {
                 if own_entrance {
                     return;
                 }
-                let by = by.map_or(address(PEOPLE[person]), |bridge| BRIDGES[bridge]);
+                let by = by.map_or_else(|| address(PEOPLE[person]), |bridge| BRIDGES[bridge]);
                 let said = Some("NotBridge");
                 let person = PEOPLE[person];
                 let stolen = match burn {

@@ -196,9 +196,8 @@ impl Model {
             Step::Claim { root, who } => {
                 let (index, who) = (pick(root), usize::from(who) % 4);
                 let Some(root) = self.roots.get(index) else { return };
-                self.claim(stage, index, root, who, now, done)
-                    .await
-                    .map(|paid| self.paid[who] = paid);
+                let paid = self.claim(stage, index, root, who, now, done).await;
+                self.paid[who] = paid.unwrap_or(self.paid[who]);
             }
         }
     }
