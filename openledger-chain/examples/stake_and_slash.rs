@@ -105,7 +105,7 @@ async fn year(stage: &Stage, people: &People) -> Result<()> {
     let rate = u64::try_from(open(1).units() / U256::from(5))?;
     let call = StakingContract::setRateCall { role: ROLE as u8, rate };
     let staking = stage.chain.contracts().staking;
-    stage.decide(&[holder], &Proposal::call(staking, call, "Contributors earn 20 %")).await?;
+    stage.decide(&[holder], &Proposal::call(staking, &call, "Contributors earn 20 %")).await?;
     stage.chain.fund_growth(ROLE, open(1_000)).await?;
     stage.say("governance sets 20 % a year for contributors; 1,000 OPEN are put aside to pay it");
 

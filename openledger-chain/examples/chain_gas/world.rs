@@ -120,7 +120,7 @@ impl World {
         let split =
             FeePolicy::Split { platform: 500, model: 2_000, stakers: 2_000, contributors: 5_500 };
         let call = FeePolicy::setSplitCall { split_: split };
-        let proposal = Proposal::call(self.chain.contracts().fees, call, "More to contributors");
+        let proposal = Proposal::call(self.chain.contracts().fees, &call, "More to contributors");
         let proposed = self.chain.sending_as(first).propose(&proposal).await?;
         steps.add("propose one call", proposed.tx.gas, None);
         self.pass(25 * HOUR).await?;

@@ -115,7 +115,7 @@ async fn on_chain(stage: &Stage, people: &People) -> Result<()> {
     let split =
         FeePolicy::Split { platform: 500, model: 2_000, stakers: 2_000, contributors: 5_500 };
     let call = FeePolicy::setSplitCall { split_: split };
-    let proposal = Proposal::call(stage.chain.contracts().fees, call, "Contributors get 55 %");
+    let proposal = Proposal::call(stage.chain.contracts().fees, &call, "Contributors get 55 %");
     let id = stage.by(hana).propose(&proposal).await?.value;
     stage.say("hana proposes 55 % of each fee for contributors, 5 % for the platform");
     let early = stage.by(hana).vote(id, Support::For).await;
@@ -157,7 +157,7 @@ async fn stopped(stage: &Stage, people: &People) -> Result<()> {
     let at = *stage.chain.contracts();
     let split = FeePolicy::Split { platform: 9_999, model: 1, stakers: 0, contributors: 0 };
     let call = FeePolicy::setSplitCall { split_: split };
-    let greedy = Proposal::call(at.fees, call, "All to the platform");
+    let greedy = Proposal::call(at.fees, &call, "All to the platform");
     let id = stage.by(hana).propose(&greedy).await?.value;
     stage.pass(DAY + 1).await?;
     stage.by(hana).vote(id, Support::For).await?;

@@ -44,8 +44,8 @@ pub(super) struct Acting {
 /// What came of a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Done {
-    /// Nothing to tell.
-    Done,
+    /// A change of which there is nothing to tell.
+    Nothing,
     /// A transaction with this hash was included.
     Included(B256),
     /// The snapshot with this number was taken.
@@ -108,7 +108,7 @@ impl Node {
 
     fn record(&mut self, op: &Op) -> Result<Done, Failure> {
         if let Some(log) = &self.log {
-            log.ready().map_err(unwritten)?;
+            log.ready().map_err(|error| unwritten(&error))?;
             if op.size() > LARGEST {
                 let message = format!("more than {LARGEST} bytes, which no log holds");
                 return Err(Failure::Refused(message));
@@ -117,14 +117,14 @@ impl Node {
         let done = self.execute(op)?;
         if let Some(log) = &mut self.log {
             let record = Record { op: op.clone(), head: self.chain.latest().hash };
-            log.append(&record).map_err(unwritten)?;
+            log.append(&record).map_err(|error| unwritten(&error))?;
         }
         Ok(done)
     }
 
     /// Returns when everything that was done is on disk, if it has to be.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
-        self.log.as_mut().map_or(Ok(()), |log| log.flush().map_err(unwritten))
+        self.log.as_mut().map_or(Ok(()), |log| log.flush().map_err(|error| unwritten(&error)))
     }
 
     /// Returns the snapshot with this number.
@@ -173,7 +173,7 @@ impl Node {
                 }
             }
         }
-        Ok(Done::Done)
+        Ok(Done::Nothing)
     }
 }
 
@@ -184,6 +184,6 @@ impl Acting {
     }
 }
 
-fn unwritten(error: Error) -> Failure {
+fn unwritten(error: &Error) -> Failure {
     Failure::Refused(error.report())
 }

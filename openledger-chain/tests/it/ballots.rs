@@ -58,7 +58,7 @@ impl Poll {
         }
         let timelock = town.chain.contracts().timelock;
         let call = OpenTimelock::updateDelayCall { newDelay: U256::from(3 * DAY) };
-        let proposal = Proposal::call(timelock, call, "a shorter timelock");
+        let proposal = Proposal::call(timelock, &call, "a shorter timelock");
         let id = town.by(&town.voters[0]).open_poll(&proposal).await.unwrap().value;
         assert_eq!(town.chain.poll(id).await.unwrap().state, PollState::Pending);
         town.pass(DAY + 1).await;
@@ -698,7 +698,7 @@ async fn ballots_are_relayed_one_by_one_for_keys_and_for_contracts_at_no_cost_to
 
     let timelock = town.chain.contracts().timelock;
     let call = OpenTimelock::updateDelayCall { newDelay: U256::from(3 * DAY) };
-    let id = town.proposed(&Proposal::call(timelock, call, "by hand")).await;
+    let id = town.proposed(&Proposal::call(timelock, &call, "by hand")).await;
     let domain = relay.vote_domain();
     let coins = async |account| town.chain.provider().get_balance(account).await.unwrap();
     for (voter, support) in

@@ -30,13 +30,13 @@ fn new_split(town: &Town) -> Proposal {
     let split_ =
         FeePolicy::Split { platform: 500, model: 2_500, stakers: 1_000, contributors: 6_000 };
     let call = FeePolicy::setSplitCall { split_ };
-    Proposal::call(town.chain.contracts().fees, call, "more for contributors")
+    Proposal::call(town.chain.contracts().fees, &call, "more for contributors")
 }
 
 /// Changes the governor's own settings, which needs no other contract.
 fn harmless(town: &Town, description: &str) -> Proposal {
     let call = OpenTimelock::updateDelayCall { newDelay: U256::from(3 * DAY) };
-    Proposal::call(town.chain.contracts().timelock, call, description)
+    Proposal::call(town.chain.contracts().timelock, &call, description)
 }
 
 async fn cancel(chain: &EvmChain, proposal: &Proposal) -> openledger_core::Result<()> {

@@ -236,7 +236,7 @@ async fn story(world: &World) -> Told {
     by_payer.lock_votes(open(200_000), payer).await.unwrap();
     world.pass(1).await;
     let call = transferCall { to: owner, value: U256::from(1) };
-    let proposal = Proposal::call(contracts.token, call, "bread for all");
+    let proposal = Proposal::call(contracts.token, &call, "bread for all");
     let id = by_payer.propose(&proposal).await.unwrap().value;
     world.pass(24 * 3_600 + 1).await;
     by_payer.vote(id, Support::For).await.unwrap();

@@ -128,6 +128,6 @@ impl Town {
         call: impl SolCall,
         description: &str,
     ) -> Result<()> {
-        self.decree(&Proposal::call(target, call, description)).await
+        self.decree(&Proposal::call(target, &call, description)).await
     }
 }

@@ -92,7 +92,7 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
         "datanet": datanet, "root": random("root"), "rows": number, "size": number * 1_000,
         "terms": random("terms"), "contributor": me, "nonce": nonce.to_string(), "deadline": deadline.to_string(),
     });
-    let mut cases = vec![message("Contribution", &contribution, said, &domain, key)];
+    let mut cases = vec![message("Contribution", &contribution, &said, &domain, key)];
 
     let withdrawal = Withdrawal {
         datanet,
@@ -106,7 +106,7 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
         "datanet": datanet, "root": random("root"), "rows": number, "contributor": me,
         "nonce": nonce.to_string(), "deadline": deadline.to_string(),
     });
-    cases.push(message("Withdrawal", &withdrawal, said, &domain, key));
+    cases.push(message("Withdrawal", &withdrawal, &said, &domain, key));
 
     let grant = Grant {
         datanet,
@@ -125,7 +125,7 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
         "grantee": account("grantee"), "notBefore": number, "notAfter": number + 1, "owner": me,
         "nonce": nonce.to_string(), "deadline": deadline.to_string(),
     });
-    cases.push(message("Grant", &grant, said, &domain, key));
+    cases.push(message("Grant", &grant, &said, &domain, key));
     cases.push(receipt(key, &domain, number, &random)?);
 
     let leaf = (random("row"), account("contributor"));
@@ -190,10 +190,10 @@ fn receipt(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B25
         "payer": receipt.payer, "node": receipt.node, "nonce": receipt.nonce.to_string(),
         "deadline": receipt.deadline,
     });
-    Ok(message("Receipt", &receipt, said, domain, key))
+    Ok(message("Receipt", &receipt, &said, domain, key))
 }
 
-fn message(name: &str, ours: &impl Message, said: Value, domain: &Domain, key: &Key) -> Case {
+fn message(name: &str, ours: &impl Message, said: &Value, domain: &Domain, key: &Key) -> Case {
     let digest = ours.digest(domain);
     Case {
         asked: json!({

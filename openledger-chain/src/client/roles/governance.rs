@@ -70,7 +70,7 @@ pub struct Action {
 
 impl Proposal {
     /// Proposes one call of a contract.
-    pub fn call(target: Address, call: impl alloy::sol_types::SolCall, description: &str) -> Self {
+    pub fn call(target: Address, call: &impl alloy::sol_types::SolCall, description: &str) -> Self {
         let action = Action { target, value: U256::ZERO, call: call.abi_encode().into() };
         Self { actions: vec![action], description: description.to_owned() }
     }

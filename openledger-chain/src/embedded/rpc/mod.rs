@@ -40,7 +40,6 @@ fn dispatch(node: &mut Node, method: &str, params: &Params<'_>) -> Result<Box<Ra
         "eth_chainId" => reply(&U64::from(chain.chain_id())),
         "net_version" => reply(&chain.chain_id().to_string()),
         "net_listening" => reply(&true),
-        "net_peerCount" => reply(&U64::ZERO),
         "web3_clientVersion" => reply(concat!("openledger-chain/", env!("CARGO_PKG_VERSION"))),
         "web3_sha3" => reply(&keccak256(params.at::<Bytes>(0)?)),
         "eth_syncing" | "eth_mining" => reply(&false),
@@ -51,7 +50,9 @@ fn dispatch(node: &mut Node, method: &str, params: &Params<'_>) -> Result<Box<Ra
             reply(&accounts)
         }
         "eth_blockNumber" => reply(&U64::from(chain.head())),
-        "eth_gasPrice" | "eth_maxPriorityFeePerGas" | "eth_blobBaseFee" => reply(&U64::ZERO),
+        "eth_gasPrice" | "eth_maxPriorityFeePerGas" | "eth_blobBaseFee" | "net_peerCount" => {
+            reply(&U64::ZERO)
+        }
         "eth_feeHistory" => reply(&block::fee_history(chain, params)?),
 
         "eth_getBalance" => reply(&params.moment(chain, 1)?.state.balance(params.at(0)?)),
