@@ -93,7 +93,10 @@ fn empty((_, selector): (&str, [u8; 4])) -> Bytes {
 fn holder(target: &str, function: &str) -> Option<Power> {
     Some(match (target, function) {
         (_, "setAuthority") => return None,
-        (_, "pause") | ("RewardDistributor", "veto") | ("Staking", "vetoSlash") => Power::Guardian,
+        (_, "pause")
+        | ("BallotBox", "cancel")
+        | ("RewardDistributor", "veto")
+        | ("Staking", "vetoSlash") => Power::Guardian,
         ("RewardDistributor", "submitRoot") => Updater,
         ("AttributionLog", "hold" | "release" | "reject")
         | ("ContributionRegistry", "revokeDisputed")
@@ -167,7 +170,7 @@ fn a_restricted_call_is_for_the_holder_of_its_power_and_no_other() {
         ];
         for (caller, power) in callers {
             let mut powers = stage.chain.powers_of(caller).await.unwrap();
-            powers.retain(|power| *power != Power::Proposer);
+            powers.retain(|power| !matches!(power, Power::Proposer | Power::Canceller));
             assert_eq!(powers, Vec::from_iter(power), "{caller}");
         }
         let timelock = [Admin, Disputes];
