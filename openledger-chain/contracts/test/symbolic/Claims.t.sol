@@ -44,4 +44,27 @@ contract ClaimsProof is Test {
         assert(paid <= (first > second ? first : second));
         assert(paid <= 1_000_000 ether);
     }
+
+    /// Whatever a root says, it pays nothing before its time, and nothing once it is disabled.
+    function check_a_root_pays_only_while_it_is_active(uint40 delay, uint40 passed, bool stopped, uint128 amount)
+        public
+    {
+        vm.assume(delay <= 30 days);
+        distributor.setActivationDelay(delay);
+        distributor.submitRoot(
+            Tree.leaf(block.chainid, address(distributor), ACCOUNT, address(token), amount), bytes32(0), 0
+        );
+        if (stopped) distributor.disable(0);
+        vm.warp(block.timestamp + passed);
+        claim(0, amount);
+        assert(token.balanceOf(ACCOUNT) == 0 || (!stopped && passed >= delay));
+    }
+
+    /// A leaf for another chain, contract or token pays nothing here.
+    function check_a_foreign_leaf_pays_nothing(uint256 chain, address contract_, address token_, uint128 amount) public {
+        vm.assume(chain != block.chainid || contract_ != address(distributor) || token_ != address(token));
+        distributor.submitRoot(Tree.leaf(chain, contract_, ACCOUNT, token_, amount), bytes32(0), 0);
+        claim(0, amount);
+        assert(token.balanceOf(ACCOUNT) == 0);
+    }
 }
