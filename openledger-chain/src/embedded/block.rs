@@ -1,5 +1,7 @@
 //! Blocks with what they hold.
 
+use std::sync::Arc;
+
 use alloy::{
     consensus::{
         Header, Receipt, ReceiptEnvelope, Transaction as _, TxEnvelope, TxReceipt as _, proofs,
@@ -8,6 +10,7 @@ use alloy::{
     rpc::types::{Log, TransactionReceipt},
 };
 use revm::context::result::ExecutionResult;
+use rpds::VectorSync;
 
 use super::transaction::Signed;
 
@@ -18,6 +21,9 @@ pub(super) struct Block {
     pub(super) header: Header,
     pub(super) included: Option<Included>,
 }
+
+/// All blocks from the first.
+pub(super) type Blocks = VectorSync<Arc<Block>>;
 
 /// A transaction with what became of it.
 #[derive(Debug)]

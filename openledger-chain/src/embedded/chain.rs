@@ -16,11 +16,10 @@ use revm::{
     database_interface::WrapDatabaseRef,
     primitives::hardfork::SpecId,
 };
-use rpds::VectorSync;
 
 use super::{
     Genesis,
-    block::{Block, Included},
+    block::{Block, Blocks, Included},
     failure::Failure,
     state::{Map, State, View},
     transaction::Signed,
@@ -34,9 +33,6 @@ pub(super) const HISTORY: usize = 256;
 const MINED_AT_ONCE: u64 = 100_000;
 /// The rules: those of mainnet since May 2025.
 const RULES: SpecId = SpecId::PRAGUE;
-
-/// All blocks from the first.
-pub(super) type Blocks = VectorSync<Arc<Block>>;
 
 /// Everything that happened, as a value: a copy costs nothing and is a snapshot.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use revm::{
 };
 use rpds::HashTrieMapSync;
 
-use super::chain::Blocks;
+use super::block::Blocks;
 
 /// A persistent map with the hasher that the EVM's own maps have.
 pub(super) type Map<K, V> = HashTrieMapSync<K, V, DefaultHashBuilder>;

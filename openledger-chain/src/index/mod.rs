@@ -51,6 +51,7 @@ mod indexer;
 mod line;
 mod map;
 mod money;
+mod nouns;
 mod numbered;
 mod source;
 mod stake;
@@ -62,12 +63,12 @@ mod wrong;
 pub use board::Page;
 #[cfg(feature = "testing")]
 pub use file::read_index;
-pub use graph::{
+pub use indexer::{IndexOptions, Indexer, Synced};
+pub use money::{Leaving, Lock, Root};
+pub use nouns::{
     Agent, Batch, Contributed, Counts, Datanet, GrantTerms, Granted, Model, Node, Request,
     Standing, Version,
 };
-pub use indexer::{IndexOptions, Indexer, Synced};
-pub use money::{Leaving, Lock, Root};
 pub use stake::{Pool, Position, Slash, SlashOutcome, Vault};
 pub use state::Index;
 pub use votes::{Balloted, Count, Outcome, Proposed, ProposedModel, Stage, Vote};

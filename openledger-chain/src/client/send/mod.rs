@@ -13,11 +13,12 @@
 //! account with this one; a node that merely forgot the transaction, or hides its receipt, proves
 //! nothing.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod attempt;
+mod desk;
+mod patience;
+mod refusal;
+
+use std::sync::Arc;
 
 use alloy::{
     consensus::TxEnvelope,
@@ -27,227 +28,21 @@ use alloy::{
     primitives::keccak256,
     providers::{DynProvider, Provider},
     rpc::types::{TransactionReceipt, TransactionRequest},
-    transports::TransportError,
 };
-use async_trait::async_trait;
 use openledger_core::{Address, B256, Bytes, Error, ErrorKind, Result, U256};
-use serde::{Deserialize, Serialize};
 
 use super::{
     EvmChain, Sent, Tx,
     error::{Context, denied, node_error},
     keyring::SIGN,
-    retry::is_passing,
 };
 
-/// How long a transaction is waited for, and when it counts.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Patience {
-    /// How often a receipt is looked for without any progress.
-    pub looks: u32,
-    /// The pause after the first look; each is twice the last.
-    pub first_pause: Duration,
-    /// No pause is longer.
-    pub longest_pause: Duration,
-    /// How many blocks must hold the transaction or stand on the one that does.
-    pub confirmations: u64,
-    /// How often the fee is raised by an eighth when the node calls it too low.
-    pub raises: u32,
-}
+pub(super) use attempt::{Attempt, Outgoing, Record, Unrecorded};
+pub(super) use desk::Desk;
+pub use patience::Patience;
 
-impl Default for Patience {
-    /// Two minutes, one confirmation, up to ten times the fee.
-    fn default() -> Self {
-        Self {
-            looks: 128,
-            first_pause: Duration::from_millis(2),
-            longest_pause: Duration::from_secs(1),
-            confirmations: 1,
-            raises: 20,
-        }
-    }
-}
-
-impl Patience {
-    /// Returns this with another number of looks.
-    #[must_use]
-    pub const fn with_looks(mut self, looks: u32) -> Self {
-        self.looks = looks;
-        self
-    }
-
-    /// Returns this with other pauses.
-    #[must_use]
-    pub const fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
-        self.first_pause = first;
-        self.longest_pause = longest;
-        self
-    }
-
-    /// Returns this with another number of confirmations: one is inclusion; a chain that may drop
-    /// its last ten blocks needs eleven.
-    #[must_use]
-    pub const fn with_confirmations(mut self, confirmations: u64) -> Self {
-        self.confirmations = confirmations;
-        self
-    }
-
-    /// Returns this with another number of raises of the fee.
-    #[must_use]
-    pub const fn with_raises(mut self, raises: u32) -> Self {
-        self.raises = raises;
-        self
-    }
-}
-
-/// A call, and what is kept of it until its outcome is known.
-pub(super) struct Outgoing {
-    /// Names the call: while one with this name is open, it is the same call again.
-    pub(super) key: B256,
-    pub(super) request: TransactionRequest,
-    /// Whether the caller wants what the call returns.
-    pub(super) wants_output: bool,
-}
-
-impl Outgoing {
-    pub(super) fn new(request: &TransactionRequest, from: Address, wants_output: bool) -> Self {
-        let request = request.clone().with_from(from);
-        let to = request.to.and_then(|to| to.into_to()).unwrap_or_default();
-        let value = request.value.unwrap_or_default();
-        let input = request.input.input().cloned().unwrap_or_default();
-        let parts = [from.as_slice(), to.as_slice(), &value.to_be_bytes::<32>(), &input].concat();
-        Self { key: keccak256(parts), request, wants_output }
-    }
-}
-
-/// What was signed for a call.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Attempt {
-    key: B256,
-    nonce: u64,
-    /// The latest block when it was signed.
-    since: u64,
-    /// Every transaction signed for it, the newest last.
-    hashes: Vec<B256>,
-    /// The newest.
-    raw: Bytes,
-    /// What the call returned when it was tried.
-    output: Bytes,
-}
-
-impl Attempt {
-    pub(super) const fn key(&self) -> B256 {
-        self.key
-    }
-
-    fn hash(&self) -> B256 {
-        self.hashes.last().copied().unwrap_or_default()
-    }
-}
-
-/// Keeps what was signed, before anybody else sees it.
-#[async_trait]
-pub(super) trait Record: Send {
-    async fn record(&mut self, attempt: &Attempt) -> Result<()>;
-
-    /// Drops what was recorded: it came to nothing, for certain.
-    async fn forget(&mut self) -> Result<()>;
-}
-
-/// Keeps it nowhere but on the [`Desk`].
-pub(super) struct Unrecorded;
-
-#[async_trait]
-impl Record for Unrecorded {
-    async fn record(&mut self, _: &Attempt) -> Result<()> {
-        Ok(())
-    }
-
-    async fn forget(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What is open, by account: shared by all clones of a client.
-#[derive(Debug, Default)]
-pub(super) struct Desk(Mutex<HashMap<Address, Arc<Account>>>);
-
-#[derive(Debug, Default)]
-struct Account {
-    /// Held from the choice of a nonce until the node has seen the transaction.
-    turn: tokio::sync::Mutex<()>,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    /// Nonces that somebody waits for.
-    flying: Vec<u64>,
-    /// What was left without an outcome: the caller was told so, or went away.
-    left: Vec<Attempt>,
-}
-
-impl Desk {
-    fn account(&self, address: Address) -> Arc<Account> {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(accounts.entry(address).or_default())
-    }
-}
-
-impl Account {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes up what was left of the same call.
-    fn take_up(&self, key: B256) -> Option<Attempt> {
-        let mut open = self.open();
-        let place = open.left.iter().position(|attempt| attempt.key == key)?;
-        Some(open.left.remove(place))
-    }
-}
-
-/// An attempt somebody waits for; left on the desk when dropped without an outcome.
-struct Pending {
-    account: Arc<Account>,
-    attempt: Option<Attempt>,
-}
-
-impl Pending {
-    fn new(account: Arc<Account>, attempt: Attempt) -> Self {
-        account.open().flying.push(attempt.nonce);
-        Self { account, attempt: Some(attempt) }
-    }
-
-    fn attempt(&self) -> &Attempt {
-        self.attempt.as_ref().expect("it is taken only by `close`, which consumes this")
-    }
-
-    /// Forgets it: its outcome is known.
-    fn close(mut self) -> Attempt {
-        let attempt = self.attempt().clone();
-        self.release();
-        attempt
-    }
-
-    fn release(&mut self) -> Option<Attempt> {
-        let attempt = self.attempt.take()?;
-        let mut open = self.account.open();
-        if let Some(place) = open.flying.iter().position(|nonce| *nonce == attempt.nonce) {
-            open.flying.swap_remove(place);
-        }
-        Some(attempt)
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(attempt) = self.release() {
-            self.account.open().left.push(attempt);
-        }
-    }
-}
+use desk::{Account, Pending};
+use refusal::Refusal;
 
 /// What the chain says of an attempt.
 enum Look {
@@ -257,40 +52,6 @@ enum Look {
     Absent,
     /// Another transaction used the nonce.
     Lost,
-}
-
-/// What a node says of a transaction it did not just take.
-#[derive(Debug, Eq, PartialEq)]
-enum Refusal {
-    Known,
-    /// Too low or too high: the account's state says which.
-    Nonce,
-    Underpriced,
-    /// The same may be taken later.
-    Passing,
-    Final,
-}
-
-impl Refusal {
-    /// Nodes have no codes for these, only words, and each its own.
-    fn of(error: &TransportError) -> Self {
-        let Some(response) = error.as_error_resp() else {
-            return if is_passing(error) { Self::Passing } else { Self::Final };
-        };
-        let words = response.message.to_lowercase();
-        let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-        if says(&["already known", "known transaction", "already imported", "alreadyknown"]) {
-            Self::Known
-        } else if says(&["underpriced", "fee too low", "base fee", "basefee"]) {
-            Self::Underpriced
-        } else if says(&["nonce"]) {
-            Self::Nonce
-        } else if response.is_retry_err() || says(&["pool is full", "timeout", "try again"]) {
-            Self::Passing
-        } else {
-            Self::Final
-        }
-    }
 }
 
 /// How often a call is signed anew because others use the account's nonces.

@@ -10,27 +10,12 @@ use alloy::{
     },
 };
 
-use super::params::Params;
+use super::params::{At, Params};
 use crate::embedded::{
     block::{Block, Included},
     chain::Chain,
     failure::Failure,
 };
-
-/// How a method names a block.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum At {
-    Hash,
-    Number,
-    Either,
-}
-
-impl At {
-    /// Returns how the method with this name does.
-    pub(super) fn of(method: &str) -> Self {
-        if method.contains("Hash") { Self::Hash } else { Self::Number }
-    }
-}
 
 pub(super) fn transaction(included: &Included) -> Transaction {
     let Included { envelope, receipt } = included;

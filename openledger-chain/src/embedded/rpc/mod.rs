@@ -19,8 +19,8 @@ use super::{
     node::{Done, Node},
     op::Op,
 };
-use block::{At, header, receipts, rpc_block, transaction, transaction_at};
-use params::Params;
+use block::{header, receipts, rpc_block, transaction, transaction_at};
+use params::{At, Params};
 
 /// Answers one request.
 pub(super) fn answer(node: &mut Node, method: &str, params: Option<&RawValue>) -> ResponsePayload {

@@ -10,12 +10,26 @@ use alloy::{
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::block::At;
 use crate::embedded::{
     block::Block,
     chain::{Chain, Moment},
     failure::Failure,
 };
+
+/// How a method names a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At {
+    Hash,
+    Number,
+    Either,
+}
+
+impl At {
+    /// Returns how the method with this name does.
+    pub(super) fn of(method: &str) -> Self {
+        if method.contains("Hash") { Self::Hash } else { Self::Number }
+    }
+}
 
 pub(super) struct Params<'a>(Vec<&'a RawValue>);
 
