@@ -38,7 +38,7 @@ pub trait Leaf: Sized {
     /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) naming the value that is not of its type.
+    /// [`ErrorKind::Corrupt`] naming the value that is not of its type.
     fn from_json(values: &[Value]) -> Result<Self>;
 
     /// Returns the leaf's hash.
@@ -86,7 +86,7 @@ impl<L: Leaf> StandardTree<L> {
     /// Builds the tree. The order of `values` does not change the root. Costs `2n` keccaks and a sort.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) without values: an empty tree has no root.
+    /// [`ErrorKind::Invalid`] without values: an empty tree has no root.
     pub fn new(values: Vec<L>) -> Result<Self> {
         if values.is_empty() {
             return Err(Error::invalid("a Merkle tree needs at least one value"));
@@ -151,7 +151,7 @@ impl<L: Leaf> StandardTree<L> {
     /// Reads what [`dump`](Self::dump) or OpenZeppelin's `tree.dump()` wrote, and checks every hash.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is not such JSON, is for other leaf
+    /// [`ErrorKind::Corrupt`] if it is not such JSON, is for other leaf
     /// types, or any node is not the hash it should be.
     pub fn load(json: &str) -> Result<Self> {
         let dump: Loaded<L> = serde_json::from_str(json)
