@@ -28,7 +28,7 @@ pub(super) fn test(peers: &Peers) -> Result<String> {
     Ok(format!("{passed}; {invariants} invariants with at least 256 runs of 128 calls"))
 }
 
-/// Measures which lines the tests reach; fewer runs are enough for that.
+/// Measures which lines and branches, hence reverts, the tests reach. Fewer runs are enough for that.
 pub(super) fn coverage(peers: &Peers) -> Result<String> {
     let report = peers.scratch("coverage")?.join("lcov.info");
     let mut forge = peers.in_contracts(&peers.foundry("forge"))?;
@@ -36,7 +36,12 @@ pub(super) fn coverage(peers: &Peers) -> Result<String> {
     forge.args(["--no-match-path", "test/symbolic/*"]);
     forge.env("FOUNDRY_FUZZ_RUNS", "32").env("FOUNDRY_INVARIANT_RUNS", "8");
     output(&mut forge)?;
-    let files = lines(&fs::read_to_string(&report)?);
+    let report = fs::read_to_string(&report)?;
+    let branches = branches(&report);
+    if let Some((place, _)) = branches.iter().find(|(_, reached)| !**reached) {
+        return Err(format!("no test takes a branch of {place}").into());
+    }
+    let files = lines(&report);
     let [hit, all] = files.values().fold([0, 0], |sum, file| [sum[0] + file[0], sum[1] + file[1]]);
     let percent = 100.0 * f64::from(hit) / f64::from(all.max(1));
     if all == 0 || percent < COVERED {
@@ -48,7 +53,25 @@ pub(super) fn coverage(peers: &Peers) -> Result<String> {
         let worst = worst.join(", ");
         return Err(format!("{percent:.1} % of lines reached, {COVERED} asked: {worst}").into());
     }
-    Ok(format!("{percent:.1} % of {all} lines in {} files reached", files.len()))
+    let (files, branches) = (files.len(), branches.len());
+    Ok(format!(
+        "{percent:.1} % of {all} lines in {files} files reached, and all {branches} branches"
+    ))
+}
+
+/// Branches of `src` by file, line and number, and whether any test takes them.
+fn branches(report: &str) -> BTreeMap<String, bool> {
+    let mut branches = BTreeMap::new();
+    let mut file = None;
+    for line in report.lines() {
+        if let Some(name) = line.strip_prefix("SF:") {
+            file = name.starts_with("src/").then_some(name);
+        } else if let (Some(name), Some(rest)) = (file, line.strip_prefix("BRDA:")) {
+            let (place, taken) = rest.rsplit_once(',').unwrap_or((rest, "-"));
+            *branches.entry(format!("{name}:{place}")).or_default() |= !matches!(taken, "0" | "-");
+        }
+    }
+    branches
 }
 
 /// Lines reached and lines in all, by file of `src`, from a report in lcov's format.
