@@ -1,7 +1,7 @@
 //! Bindings of the contracts, one module each: artifacts that share a library would clash in one.
 
-/// Declares the bindings of one contract. `contract!(fee_policy, FeePolicy)` expands to
-/// `pub mod fee_policy { sol!(#[sol(rpc)] FeePolicy, "artifacts/FeePolicy.json"); }`.
+/// Declares the bindings of one contract. `contract!(fee_policy, FeePolicy, "artifacts/FeePolicy.json")`
+/// expands to `pub mod fee_policy { sol!(#[sol(rpc)] FeePolicy, "artifacts/FeePolicy.json"); }`.
 macro_rules! contract {
     ($(#[$doc:meta])* $module:ident, $name:ident, $artifact:literal) => {
         $(#[$doc])*
@@ -18,6 +18,8 @@ macro_rules! contract {
         }
     };
 }
+
+pub(crate) use contract;
 
 contract! {
     /// OPEN.

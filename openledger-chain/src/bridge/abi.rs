@@ -1,23 +1,6 @@
-//! Bindings of the bridges' contracts, one module each: artifacts that share a library would clash.
+//! Bindings of the bridges' contracts, one module each.
 
-/// Declares the bindings of one contract. `contract!(proxy, Proxy, "artifacts/op/Proxy.json")`
-/// expands to `pub mod proxy { sol!(#[sol(rpc)] Proxy, "artifacts/op/Proxy.json"); }`.
-macro_rules! contract {
-    ($(#[$doc:meta])* $module:ident, $name:ident, $artifact:literal) => {
-        $(#[$doc])*
-        #[allow(
-            missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery,
-            clippy::restriction, reason = "generated from the contract's ABI"
-        )]
-        pub mod $module {
-            alloy::sol!(
-                #[sol(rpc, extra_derives(Debug, PartialEq))]
-                $name,
-                $artifact
-            );
-        }
-    };
-}
+use crate::abi::contract;
 
 contract! {
     /// Carries messages that enough attestors sign.
