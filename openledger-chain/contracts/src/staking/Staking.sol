@@ -152,12 +152,13 @@ contract Staking is Pausing {
         if (v.units == 0 && v.shares != 0) revert VaultClosed(role, operator);
         uint256 units = Compounding.toUnits(amount, index);
         shares = Math.mulDiv(units, v.shares + VIRTUAL_SHARES, uint256(v.units) + 1);
-        if (shares == 0) revert AmountTooSmall(amount);
 
         pool.units += uint128(units);
         pool.total += amount;
         v.units += uint128(units);
         v.shares = (v.shares + shares).toUint128();
+        // Rounding leaves nothing of dust: it could not be taken out again.
+        if (Compounding.toAssets(_unitsFor(v, shares), index) == 0) revert AmountTooSmall(amount);
         _checkCaps(role, operator, pool.total, Compounding.toAssets(v.units, index));
 
         Position storage p = positions[role][operator][msg.sender];
@@ -181,7 +182,7 @@ contract Staking is Pausing {
         if (block.timestamp < p.lockedUntil) revert StakeLocked(p.lockedUntil);
         (Pool memory pool, uint256 index) = _accrue(role);
         Vault storage v = _settle(role, operator, pool, index);
-        uint256 units = Math.mulDiv(shares, uint256(v.units) + 1, v.shares + VIRTUAL_SHARES);
+        uint256 units = _unitsFor(v, shares);
         amount = Compounding.toAssets(units, index);
         if (amount == 0) revert AmountTooSmall(amount);
 
@@ -424,6 +425,11 @@ contract Staking is Pausing {
     /// A vault's units after its cut.
     function _unitsOf(Vault storage v, uint256 index) private view returns (uint256) {
         return Compounding.kept(v.units, v.cutAt, index, v.cut);
+    }
+
+    /// What shares of a vault that is settled are worth, in units.
+    function _unitsFor(Vault storage v, uint256 shares) private view returns (uint256) {
+        return Math.mulDiv(shares, uint256(v.units) + 1, v.shares + VIRTUAL_SHARES);
     }
 
     /// Gives what a vault's cut takes of its growth back to the reserve it came from.

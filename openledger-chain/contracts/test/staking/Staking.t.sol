@@ -562,9 +562,7 @@ contract StakingTest is StakingBase {
 
     function testFuzz_a_round_trip_never_gains(uint128 first, uint128 second, uint32 time, uint16 bps) public {
         first = uint128(bound(first, 1, 1e26));
-        // Thirty years at this rate are a factor of three million: less than that is lost in rounding.
-        second = uint128(bound(second, 1e9, 1e26));
-        time = uint32(bound(time, 0, 30 * 365 days));
+        second = uint128(bound(second, 1, 1e26));
         bps = uint16(bound(bps, 1, 9_999));
         staking.setRate(V, 0.5e18);
         staking.fundRewards(V, 1e26);
