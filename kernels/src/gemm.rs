@@ -137,7 +137,7 @@ pub(crate) fn gemm_strided(out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize)
 /// # Panics
 /// If the sizes do not match.
 pub fn gemm_packed(out: Into<'_>, a: Mat<'_>, b: &Packed) {
-    let mut out = Out::new(out, a.rows, b.cols, b.cols);
+    let mut out = Out::new(out, [a.rows, b.rows, b.cols], b.cols);
     assert_eq!(a.cols, b.rows, "inner dimensions");
     let shape = Shape::of(b.isa);
     for depth in blocks(b.rows, KC) {
@@ -147,7 +147,7 @@ pub fn gemm_packed(out: Into<'_>, a: Mat<'_>, b: &Packed) {
 }
 
 fn gemm_on(isa: Isa, out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize) {
-    let mut out = Out::new(out, a.rows, b.cols, stride);
+    let mut out = Out::new(out, [a.rows, b.rows, b.cols], stride);
     assert_eq!(a.cols, b.rows, "inner dimensions");
     let shape = Shape::of(isa);
     let mut panels = vec![0.0; b.cols.min(NC).div_ceil(shape.width) * shape.width * b.rows.min(KC)];
@@ -226,12 +226,18 @@ struct Out {
 unsafe impl Sync for Out {}
 
 impl Out {
-    fn new(out: Into<'_>, rows: usize, cols: usize, stride: usize) -> Self {
+    /// Sums over an empty inner dimension are zero, which no kernel will write.
+    fn new(out: Into<'_>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
         let (data, continues) = match out {
             Into::Set(data) => (data, false),
             Into::Add(data) => (data, true),
         };
         assert!(stride >= cols && span(rows, cols, stride) <= data.len(), "room for the product");
+        if inner == 0 && !continues {
+            for row in data.chunks_mut(stride.max(1)).take(rows) {
+                row[..cols].fill(0.0);
+            }
+        }
         Self { data: data.as_mut_ptr(), len: data.len(), stride, continues }
     }
 
@@ -580,7 +586,8 @@ fn pack_right(
     cols: std::ops::Range<usize>,
     width: usize,
 ) {
-    for (panel, target) in panels.chunks_exact_mut(depth.len() * width).enumerate() {
+    // An empty inner dimension packs to nothing.
+    for (panel, target) in panels.chunks_exact_mut((depth.len() * width).max(1)).enumerate() {
         let first = cols.start + panel * width;
         let used = width.min(cols.end - first);
         if b.col_stride == 1 {

@@ -37,7 +37,7 @@ proptest! {
 
     #[test]
     fn every_instruction_set_gives_the_bits_of_the_specification(
-        m in 1..40usize, n in 1..80usize, k in 0..600usize,
+        m in 1..40usize, n in 1..80usize, k in prop_oneof![9 => 1..600usize, 1 => Just(0)],
         a_by_columns in any::<bool>(), b_by_columns in any::<bool>(), add in any::<bool>(),
         seed in any::<u64>(),
     ) {
@@ -46,7 +46,7 @@ proptest! {
         let b = if b_by_columns { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
         let before = numbers(m * n, seed ^ 2);
         let start = if add { before.clone() } else { vec![0.0; m * n] };
-        let expected = if add || k > 0 { slow(start, a, b) } else { before.clone() };
+        let expected = slow(start, a, b);
         for isa in Isa::available() {
             let mut c = before.clone();
             let out = if add { Into::Add(&mut c) } else { Into::Set(&mut c) };
