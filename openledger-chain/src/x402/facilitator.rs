@@ -7,7 +7,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{FixedBytes, U256},
+    primitives::{FixedBytes, Log, U256},
     providers::Provider,
     rpc::types::Filter,
     sol_types::SolEvent,
@@ -63,6 +63,9 @@ pub enum Refusal {
 
 /// Seconds a payment must still count when it is verified: a block or two.
 const MARGIN: u64 = 6;
+
+/// Blocks in which somebody else may have sent a payment since it was verified.
+const REACH: u64 = 1_000;
 
 impl Facilitator {
     /// Serves the till of `payee`; `chain` sends, and pays for gas.
@@ -157,12 +160,14 @@ impl Facilitator {
 
     /// Finds the transfer of an authorization that somebody else put on chain.
     async fn find(&self, transfer: &Transfer) -> Result<Option<B256>> {
+        let latest = self.chain.provider().get_block_number().await;
+        let latest = latest.map_err(crate::client::node_error("look for a payment"))?;
         let used = Filter::new()
             .address(self.chain.contracts().token)
             .event_signature(OpenToken::AuthorizationUsed::SIGNATURE_HASH)
             .topic1(transfer.from)
             .topic2(transfer.nonce)
-            .from_block(0);
+            .from_block(latest.saturating_sub(REACH));
         let logs = self.chain.provider().get_logs(&used).await;
         let logs = logs.map_err(crate::client::node_error("look for a payment"))?;
         let Some(hash) = logs.first().and_then(|log| log.transaction_hash) else {
@@ -171,12 +176,8 @@ impl Facilitator {
         let receipt = self.chain.provider().get_transaction_receipt(hash).await;
         let receipt = receipt.map_err(crate::client::node_error("look for a payment"))?;
         let paid = receipt.is_some_and(|receipt| {
-            let token = self.chain.contracts().token;
-            let logs = receipt.inner.logs().iter().filter(|log| log.address() == token);
-            logs.filter_map(|log| OpenToken::Transfer::decode_log(&log.inner).ok()).any(|log| {
-                (log.from, log.to, log.value)
-                    == (transfer.from, transfer.to, transfer.value.units())
-            })
+            let logs: Vec<_> = receipt.inner.logs().iter().map(|log| &log.inner).collect();
+            is_paid(&logs, self.chain.contracts().token, transfer)
         });
         Ok(paid.then_some(hash))
     }
@@ -216,9 +217,9 @@ impl Reserved<'_> {
             Ok(sent) => Ok(paid(sent.tx.hash)),
             // It was unused when it was verified: if it is used now, somebody else sent it, which only
             // spared us the gas.
-            Err(error) => match self.facilitator.find(transfer).await? {
-                Some(hash) => Ok(paid(hash)),
-                None => Err(error),
+            Err(error) => match self.facilitator.find(transfer).await {
+                Ok(Some(hash)) => Ok(paid(hash)),
+                _ => Err(error),
             },
         }
     }
@@ -229,6 +230,22 @@ impl Drop for Reserved<'_> {
         let transfer = &self.payment.payload.authorization;
         self.facilitator.under_way().remove(&(transfer.from, transfer.nonce));
     }
+}
+
+/// Whether a transaction's logs show that an authorization paid what it says.
+///
+/// A transaction can use many authorizations, of other amounts and to other people, under any nonces;
+/// the transfer of each is the log right after that of its use.
+fn is_paid(logs: &[&Log], token: Address, transfer: &Transfer) -> bool {
+    logs.windows(2).any(|pair| {
+        let ours = pair.iter().all(|log| log.address == token);
+        let used = OpenToken::AuthorizationUsed::decode_log(pair[0]);
+        let moved = OpenToken::Transfer::decode_log(pair[1]);
+        let (true, Ok(used), Ok(moved)) = (ours, used, moved) else { return false };
+        (used.authorizer, used.nonce) == (transfer.from, transfer.nonce)
+            && (moved.from, moved.to, moved.value)
+                == (transfer.from, transfer.to, transfer.value.units())
+    })
 }
 
 /// Whether a payment is over what was asked.
@@ -293,5 +310,51 @@ impl std::error::Error for Refusal {}
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::new(ErrorKind::Denied, "payment refused").with_source(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Address = Address::repeat_byte(1);
+    const TILL: Address = Address::repeat_byte(2);
+    const PAYER: Address = Address::repeat_byte(3);
+
+    fn transfer(nonce: u8) -> Transfer {
+        Transfer {
+            from: PAYER,
+            to: TILL,
+            value: Amount::from(5),
+            valid_after: 0,
+            valid_before: 9,
+            nonce: B256::repeat_byte(nonce),
+        }
+    }
+
+    /// The logs of an authorization with this nonce that moves `value` to `to`.
+    fn used(token: Address, nonce: u8, to: Address, value: u64) -> [Log; 2] {
+        let used =
+            OpenToken::AuthorizationUsed { authorizer: PAYER, nonce: B256::repeat_byte(nonce) };
+        let moved = OpenToken::Transfer { from: PAYER, to, value: U256::from(value) };
+        [
+            Log { address: token, data: used.encode_log_data() },
+            Log { address: token, data: moved.encode_log_data() },
+        ]
+    }
+
+    #[test]
+    fn of_many_authorizations_in_one_transaction_only_the_one_that_paid_is_paid() {
+        let elsewhere = Address::repeat_byte(4);
+        let logs = [
+            used(TOKEN, 1, PAYER, 0),
+            used(TOKEN, 2, TILL, 5),
+            used(TOKEN, 3, TILL, 4),
+            used(TOKEN, 4, elsewhere, 5),
+            used(elsewhere, 5, TILL, 5),
+        ];
+        let logs: Vec<&Log> = logs.iter().flatten().collect();
+        let paid = |nonce| is_paid(&logs, TOKEN, &transfer(nonce));
+        assert_eq!([1, 2, 3, 4, 5, 6].map(paid), [false, true, false, false, false, false]);
     }
 }
