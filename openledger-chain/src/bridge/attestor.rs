@@ -160,9 +160,12 @@ impl Attestor {
     /// Attests all messages that left `chain` since block `from` and are final, and returns the
     /// block from which to go on.
     ///
+    /// Anybody can send a message to a chain without route, or to what is no account: it is passed
+    /// over, so that it holds up no other. [`attest`](Attest::attest) says what is wrong with it.
+    ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if the node does not answer; [`ErrorKind::NotFound`] for a chain
-    /// without route; [`ErrorKind::Corrupt`] for a message that is not what its id says.
+    /// [`ErrorKind::Unavailable`] if the node does not answer; [`ErrorKind::NotFound`] if there is no
+    /// route to `chain`.
     pub async fn watch(
         &self,
         chain: u64,
@@ -174,11 +177,12 @@ impl Attestor {
         };
         let filter = Filter::new().from_block(from).to_block(last);
         let seen = route.messages(chain, filter).await?;
-        let attested = seen.into_iter().map(|dispatch| {
-            let attestation = self.sign(&dispatch)?;
-            Ok((dispatch, attestation))
+        let attested = seen.into_iter().filter_map(|dispatch| {
+            let dispatch = dispatch.ok()?;
+            let attestation = self.sign(&dispatch).ok()?;
+            Some((dispatch, attestation))
         });
-        Ok((attested.collect::<Result<_>>()?, last + 1))
+        Ok((attested.collect(), last + 1))
     }
 
     fn sign(&self, dispatch: &Dispatch) -> Result<Attestation> {
@@ -209,7 +213,7 @@ impl Attest for Attestor {
                 format!("message {id} was not seen on chain {chain}"),
             )
         };
-        let dispatch = seen.ok_or_else(unseen)?;
+        let dispatch = seen.ok_or_else(unseen)??;
         if route.last_final().await?.is_none_or(|last| last < dispatch.block) {
             let message = format!("message {id} is not final on chain {chain} yet");
             return Err(Error::new(ErrorKind::Unavailable, message));
@@ -226,24 +230,21 @@ impl Route {
         Ok(latest.checked_sub(self.confirmations))
     }
 
-    /// The messages whose logs pass a filter, in order.
-    async fn messages(&self, chain: u64, filter: Filter) -> Result<Vec<Dispatch>> {
+    /// The messages whose logs pass a filter, in order, each for itself: senders are strangers.
+    async fn messages(&self, chain: u64, filter: Filter) -> Result<Vec<Result<Dispatch>>> {
         let filter = filter.address(self.gateway);
         let logs = self.provider.get_logs(&filter).await;
-        let logs: Vec<Log> = logs.map_err(node_error("ask a gateway for messages"))?;
+        let mut logs: Vec<Log> = logs.map_err(node_error("ask a gateway for messages"))?;
+        logs.retain(|log| !log.removed);
         let lines: Vec<TxLog> = logs.iter().map(line).collect();
         let numbered =
             logs.iter().filter(|log| log.topic0() == Some(&MessageNumbered::SIGNATURE_HASH));
         numbered
             .map(|log| {
                 let id = log.topics().get(1).copied();
-                Dispatch::read(
-                    chain,
-                    self.gateway,
-                    log.block_number.unwrap_or_default(),
-                    &lines,
-                    id,
-                )
+                let pending = || Error::new(ErrorKind::Unavailable, "a message is not in a block");
+                let block = log.block_number.ok_or_else(pending)?;
+                Ok(Dispatch::read(chain, self.gateway, block, &lines, id))
             })
             .collect()
     }

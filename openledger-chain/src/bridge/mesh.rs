@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use alloy::{providers::DynProvider, sol_types::SolValue};
+use alloy::{
+    primitives::Signature,
+    providers::{DynProvider, Provider},
+    sol_types::SolValue,
+};
 use async_trait::async_trait;
 use openledger_core::{Address, Amount, B256, Bytes, Error, ErrorKind, Result, U256};
 
@@ -21,7 +25,7 @@ use super::{
     attestor::interop,
     side::Context,
 };
-use crate::Tx;
+use crate::{Tx, client::node_error};
 
 /// The way between a mesh's home and one of its other chains.
 ///
@@ -62,6 +66,18 @@ impl MeshBridge {
         Ok(Self { home, remote, attestors, proven: Arc::default() })
     }
 
+    /// Whether an attestation is its attestor's; what a contract says is left to the gateway.
+    async fn is_signed(&self, at: &End, id: B256, given: &Attestation) -> Result<bool> {
+        let signature = Signature::try_from(given.signature.as_ref()).ok();
+        let signer =
+            signature.and_then(|signature| signature.recover_address_from_prehash(&id).ok());
+        if signer == Some(given.attestor) {
+            return Ok(true);
+        }
+        let code = at.side.provider().get_code_at(given.attestor).await;
+        Ok(!code.map_err(node_error("ask for an attestor's code"))?.is_empty())
+    }
+
     /// Asks the attestors until there are as many as the destination wants.
     async fn collect(&self, source: &End, destination: &End, id: B256) -> Result<Vec<Attestation>> {
         let gateway = destination.gateway();
@@ -83,6 +99,11 @@ impl MeshBridge {
             // One that was removed would spoil the others' word.
             let counts = gateway.isAttestor(attestation.attestor).call().await;
             let counts = counts.context("ask who attests")?;
+            if !self.is_signed(destination, id, &attestation).await? {
+                let message = format!("{} did not sign {id}", attestation.attestor);
+                refusal = Some(Error::new(ErrorKind::Denied, message));
+                continue;
+            }
             if counts && given.iter().all(|other| other.attestor != attestation.attestor) {
                 given.push(attestation);
             }

@@ -260,7 +260,10 @@ impl Bridge for OpBridge {
         }
         // An output that was challenged is deleted, and what was proven by it must be proven anew.
         let output = self.oracle().getL2Output(U256::from(proven.l2OutputIndex)).call().await;
-        let Ok(output) = output else { return Ok(unproven) };
+        let output = match output {
+            Err(e) if e.as_revert_data().is_some() => return Ok(unproven),
+            output => output.context("ask for an output")?,
+        };
         if output.outputRoot != proven.outputRoot {
             return Ok(unproven);
         }
