@@ -66,16 +66,23 @@ impl FailOver {
 
     /// Offers the layer again what is pending, and stops when it is down again.
     ///
-    /// Call it from time to time. What the layer refuses for good stays pending and is passed over.
+    /// Call it from time to time. What the layer refuses for good, or whose copy is lost, stays pending
+    /// and is passed over.
     ///
     /// # Errors
-    /// Those of the store; what the layer says is in the result.
+    /// Those of the store's heads; what the layer or a copy says is in the result.
     pub async fn repost(&self) -> Result<Reposted> {
         let pending = self.pending().await?;
         let mut certificates = Vec::new();
         let mut reason = None;
         for &hash in &pending {
-            let bytes = self.local.get(&Certificate::local(hash)).await?;
+            let bytes = match self.local.get(&Certificate::local(hash)).await {
+                Ok(bytes) => bytes,
+                Err(e) => {
+                    reason.get_or_insert(e);
+                    continue;
+                }
+            };
             match self.layer.put(bytes).await {
                 Ok(certificate) => {
                     self.mark_posted(&certificate).await?;

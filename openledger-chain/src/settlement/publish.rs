@@ -63,8 +63,13 @@ impl Settlement {
     /// Puts the claims on a data layer.
     ///
     /// # Errors
-    /// Those of the layer. Call it again: what lies there already is not in the way.
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for more than 32 million claims;
+    /// those of the layer. Call it again: what lies there already is not in the way.
     pub async fn publish(self, da: &Availability) -> Result<Published> {
+        if self.claims().len() > MAX_PARTS * PART_CLAIMS {
+            let (count, most) = (self.claims().len(), MAX_PARTS * PART_CLAIMS);
+            return Err(Error::invalid(format!("{count} claims, {most} at most can be read")));
+        }
         let puts = self.claims().chunks(PART_CLAIMS).map(|claims| {
             let part: Vec<_> =
                 claims.iter().map(|claim| (claim.account, claim.cumulative)).collect();
@@ -88,10 +93,13 @@ impl Published {
     /// published claims are not in their one form, or make another root.
     pub async fn load(da: &Availability, certificate: &Certificate, root: B256) -> Result<Self> {
         let manifest: Manifest = decode(&da.get(certificate).await?)?;
-        let (format, chain_id, contract, token, _, parts) = manifest;
+        let (format, chain_id, contract, token, named, parts) = manifest;
         if format != FORMAT || parts.len() > MAX_PARTS {
             let message = format!("{} parts of `{format}`, expected `{FORMAT}`", parts.len());
             return Err(Error::corrupt(message));
+        }
+        if named != root {
+            return Err(Error::corrupt(format!("the claims published are of {named}, not {root}")));
         }
         let mut claims: Vec<Claim> = Vec::new();
         for part in &parts {
