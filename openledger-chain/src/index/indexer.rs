@@ -212,8 +212,12 @@ impl Indexer {
         let mut undone = 0;
         while let Some(tip) = self.window.tip() {
             let now = self.source.header(tip.number).await?;
-            if now.is_some_and(|now| now.hash == tip.hash) {
+            if now.as_ref().is_some_and(|now| now.hash == tip.hash) {
                 break;
+            }
+            if now.is_none() && !self.window.can_pop() {
+                let message = format!("the node does not have block {} yet", tip.number);
+                return Err(Error::new(ErrorKind::Unavailable, message));
             }
             if !self.window.pop() {
                 let Mark { number, hash } = tip;

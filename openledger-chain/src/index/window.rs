@@ -117,6 +117,11 @@ impl Window {
         Self::new(self.contracts, self.depth)
     }
 
+    /// Whether the last block can be taken back.
+    pub(super) fn can_pop(&self) -> bool {
+        !self.recent.is_empty()
+    }
+
     /// Takes the last block back; returns whether it was one that can be.
     pub(super) fn pop(&mut self) -> bool {
         self.recent.pop_back().is_some()
