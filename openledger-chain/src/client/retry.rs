@@ -13,10 +13,8 @@ use tower::Service;
 
 /// How often a request is tried, and how long is waited in between.
 ///
-/// Repeated are requests that ask, and [`eth_sendRawTransaction`]: a signed transaction counts once
-/// however often it arrives. Each pause is twice the last; a node that names a time gets it.
-///
-/// [`eth_sendRawTransaction`]: https://ethereum.org/developers/docs/apis/json-rpc/
+/// Repeated are requests that ask. A transaction is sent again by whoever keeps account of it, and
+/// must learn of every try. Each pause is twice the last, or what the node names.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Retry {
@@ -94,7 +92,8 @@ impl Service<RequestPacket> for Retrying {
                 if !busy {
                     return answer;
                 }
-                tokio::time::sleep(named_pause(&answer).unwrap_or(pause)).await;
+                let pause_now = named_pause(&answer).unwrap_or(pause).min(retry.longest_pause);
+                tokio::time::sleep(pause_now).await;
                 pause = (pause * 2).min(retry.longest_pause);
             }
             inner.call(packet).await
@@ -102,10 +101,10 @@ impl Service<RequestPacket> for Retrying {
     }
 }
 
-/// Whether a request may arrive twice: those that make blocks or move the time may not.
+/// Whether a request may arrive twice unnoticed: those that send, make blocks or move the time may not.
 fn is_repeatable(method: &str) -> bool {
     ["eth_", "net_", "web3_"].iter().any(|prefix| method.starts_with(prefix))
-        && method != "eth_sendTransaction"
+        && !matches!(method, "eth_sendTransaction" | "eth_sendRawTransaction")
 }
 
 /// Whether a failure may pass: a connection that broke, an answer that was cut off, a node that is
