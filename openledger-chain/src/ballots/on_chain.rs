@@ -197,7 +197,12 @@ impl Ballots for EvmChain {
             0 => return Err(Error::new(ErrorKind::NotFound, format!("no tally {number}"))),
             1 => Fate::Standing,
             2 => Fate::Lost,
-            _ => Fate::Paid,
+            3 => Fate::Paid,
+            other => {
+                let message =
+                    format!("the ballot box knows a tally's status {other}, this client does not");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         };
         let totals = |totals: Contract::Totals| Totals {
             for_votes: totals.forVotes,

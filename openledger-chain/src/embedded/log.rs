@@ -111,10 +111,10 @@ impl Log {
     /// # Errors
     /// [`ErrorKind::Unavailable`]; then nothing more is written.
     pub(super) fn flush(&mut self) -> Result<()> {
+        self.ready()?;
         if self.waiting.is_empty() {
             return Ok(());
         }
-        self.ready()?;
         let written = self.file.write_all(&self.waiting).and_then(|()| self.file.sync_data());
         self.waiting.clear();
         written.map_err(|e| {

@@ -57,6 +57,9 @@ pub(super) fn rpc_block(block: &Block, full: bool) -> RpcBlock {
     RpcBlock::new(header(block), transactions)
 }
 
+/// Percentiles of fees asked for at once, at the most.
+const PERCENTILES: usize = 100;
+
 /// The fees of the last blocks: nothing, since the base fee is zero and nobody has to wait.
 pub(super) fn fee_history(chain: &Chain, params: &Params<'_>) -> Result<FeeHistory, Failure> {
     let newest = match params.has(1) {
@@ -67,6 +70,10 @@ pub(super) fn fee_history(chain: &Chain, params: &Params<'_>) -> Result<FeeHisto
     let last = newest.header.number;
     let count = params.quantity(0)?.clamp(1, 1_024).min(last + 1);
     let percentiles: Vec<f64> = params.or(2, Vec::new())?;
+    if percentiles.len() > PERCENTILES {
+        let message = format!("{} percentiles, {PERCENTILES} at most", percentiles.len());
+        return Err(Failure::Invalid(message));
+    }
     let oldest = last + 1 - count;
     let blocks = (oldest..=last).filter_map(|number| chain.block(number));
     let gas_used_ratio: Vec<f64> =
