@@ -11,7 +11,10 @@ const RULES: [(&str, &[&str]); 8] = [
     ("openledger-model", &["tokio", "alloy", "revm"]),
     ("openledger-datanet", &["candle-core", "alloy", "revm", "openledger-model"]),
     ("openledger-train", &["tokio", "alloy", "revm", "openledger-datanet"]),
-    ("openledger-attribution", &["tokio", "alloy", "revm", "openledger-datanet"]),
+    (
+        "openledger-attribution",
+        &["tokio", "alloy", "revm", "openledger-datanet", "openledger-train"],
+    ),
     ("openledger-serve", &["alloy", "revm", "openledger-datanet", "openledger-train"]),
     ("openledger-chain", &["candle-core", "openledger-model", "openledger-datanet"]),
 ];
@@ -59,5 +62,9 @@ fn dependencies(name: &str) -> Result<BTreeSet<String>> {
         let (_, package) = line.split_once('|')?;
         package.split(' ').next()
     });
-    Ok(names.filter(|&found| found != name).map(str::to_owned).collect())
+    let names: BTreeSet<&str> = names.collect();
+    if names.is_empty() {
+        return Err(format!("cargo tree says nothing of {name}").into());
+    }
+    Ok(names.into_iter().filter(|&found| found != name).map(str::to_owned).collect())
 }

@@ -27,6 +27,9 @@ fn compare(committed: &Path, fresh: &Path, script: &str) -> Result<usize> {
             );
         }
     }
+    if committed.is_empty() {
+        return Err(format!("contracts/{script} made nothing").into());
+    }
     Ok(committed.len())
 }
 

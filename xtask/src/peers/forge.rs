@@ -13,7 +13,7 @@ pub(super) fn test(peers: &Peers) -> Result<String> {
     let said = output(peers.in_contracts(&peers.foundry("forge"))?.arg("test"))?;
     let last = said.lines().rev().find(|line| line.starts_with("Ran ")).unwrap_or_default();
     let passed = last.split(": ").last().unwrap_or_default();
-    if !passed.contains(" 0 failed") {
+    if passed.starts_with("0 ") || !passed.contains(" 0 failed, 0 skipped") {
         return Err(format!("forge says `{last}`").into());
     }
     let invariants = said.lines().filter(|line| line.contains("] invariant_")).count();
@@ -22,6 +22,9 @@ pub(super) fn test(peers: &Peers) -> Result<String> {
         let calls = line.split("calls: ").nth(1).and_then(|rest| rest.split(',').next());
         calls.and_then(|calls| calls.parse::<u64>().ok()).is_none_or(|calls| calls < 256 * 128)
     });
+    if invariants == 0 {
+        return Err("forge ran no invariant".into());
+    }
     if let Some(line) = least {
         return Err(format!("an invariant with fewer than 256 runs of depth 128: {line}").into());
     }
@@ -38,6 +41,9 @@ pub(super) fn coverage(peers: &Peers) -> Result<String> {
     output(&mut forge)?;
     let report = fs::read_to_string(&report)?;
     let branches = branches(&report);
+    if branches.is_empty() {
+        return Err("the report has no branches".into());
+    }
     if let Some((place, _)) = branches.iter().find(|(_, reached)| !**reached) {
         return Err(format!("no test takes a branch of {place}").into());
     }

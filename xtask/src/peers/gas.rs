@@ -10,7 +10,7 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let measure = |name: &str, url: Option<&str>| -> Result<Value> {
         let report = folder.join(format!("{name}.json"));
         let mut command = cargo();
-        command.args(["run", "--quiet", "--release", "-p", "openledger-chain"]);
+        command.args(["run", "--quiet", "--release"]);
         command.args(["--example", "chain_gas", "--", "--json"]).arg(&report);
         if let Some(url) = url {
             command.args(["--rpc", url]);

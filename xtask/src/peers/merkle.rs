@@ -25,6 +25,9 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let printed = output(script.arg(seed.to_string()))?;
     let trees =
         printed.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<Theirs>>>()?;
+    if trees.iter().all(|tree| tree.proofs.is_empty()) {
+        return Err("nothing to compare".into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (leaves, proofs) = runtime.block_on(compare(&trees))?;
     Ok(format!(
