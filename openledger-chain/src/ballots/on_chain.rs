@@ -114,9 +114,8 @@ pub struct Submitted {
     pub claimed: Totals,
     /// What was put on top of them.
     pub included: Totals,
-    /// The end of demands, replacements and inclusions (Unix time).
-    pub window_ends: u64,
-    /// The end of challenges, unless a demand is open.
+    /// The end of its window (Unix time): of challenges, demands, replacements and inclusions. An
+    /// answer to a demand moves it, and it stays unsettled while a demand is open.
     pub settles_at: u64,
     /// What became of it.
     pub fate: Fate,
@@ -216,7 +215,6 @@ impl Ballots for EvmChain {
             count: entry.count.into(),
             claimed: totals(entry.claimed),
             included: totals(entry.included),
-            window_ends: entry.windowEnds.to(),
             settles_at: entry.settlesAt.to(),
             fate,
         })

@@ -202,7 +202,7 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The ballot at this place has a wrong signature, an unknown side or a wrong weight.
+    /// The ballot at this place has a wrong signature, an unknown side or a wrong weight, which none is too.
     Ballot(usize),
     /// The ballots at these places share an index, or are neighbours out of order or whose totals do
     /// not follow from each other.
@@ -294,6 +294,7 @@ impl Tally {
             ballot.signature.recover(signed) != Ok(ballot.voter)
                 || ballot.support > 2
                 || ballot.weight != weight
+                || weight.is_zero()
         });
         let mut faults: Vec<Fault> = wrong.map(Fault::Ballot).collect();
 

@@ -24,7 +24,8 @@ import {ABSTAIN, AGAINST, FOR, Leaf, Totals, Witness} from "./Leaf.sol";
 /// step to show: a ballot that is not its voter's or of another weight (`challengeBallot`), two
 /// leaves out of order or whose totals do not follow (`challengeOrder`), totals that do not begin at
 /// zero or end at the claim (`challengeEnds`). What cannot be shown because it was withheld is asked
-/// for (`demand`) and answered or lost. So a tally that nothing befalls is the exact sum of its
+/// for (`demand`) and answered or lost; each answer keeps the window open, so that a voter who was
+/// left out finds the neighbours by bisection, at one small bond a step. So a tally that nothing befalls is the exact sum of its
 /// ballots.
 ///
 /// What it leaves out: while its window runs, a tally of strictly more weight replaces it, so often
@@ -89,9 +90,8 @@ contract BallotBox is AccessManaged, EIP712 {
     struct Tally {
         uint256 proposal;
         address submitter;
-        /// The end of the window for demands, replacements and inclusions.
-        uint40 windowEnds;
-        /// The end of challenges: that of the window, or later after an answer.
+        /// The end of its window: of challenges, demands, replacements and inclusions. An answer moves
+        /// it, so that what was withheld can be asked for leaf by leaf and then be mended.
         uint40 settlesAt;
         TallyStatus status;
         uint32 count;
@@ -126,6 +126,8 @@ contract BallotBox is AccessManaged, EIP712 {
     bytes32 public constant BALLOT_TYPEHASH =
         keccak256("Ballot(uint256 proposal,address voter,uint8 support,bytes32 reason)");
     uint256 private constant BPS = 10_000;
+    /// No period reaches this power of two, some 388 days.
+    uint40 private constant TOO_LONG = 1 << 25;
 
     TimelockController public immutable TIMELOCK;
     IERC5805 public immutable VOTES;
@@ -154,7 +156,7 @@ contract BallotBox is AccessManaged, EIP712 {
         uint40 deadline
     );
     event TallySubmitted(
-        uint256 indexed id, uint64 indexed tally, address indexed submitter, Claim claim, uint40 windowEnds
+        uint256 indexed id, uint64 indexed tally, address indexed submitter, Claim claim, uint40 settlesAt
     );
     event TallyReplaced(uint256 indexed id, uint64 indexed tally, uint64 indexed by);
     event TallyLost(uint256 indexed id, uint64 indexed tally, address indexed challenger, uint256 reward);
@@ -260,14 +262,14 @@ contract BallotBox is AccessManaged, EIP712 {
         t.proposal = id;
         t.submitter = msg.sender;
         t.status = TallyStatus.Standing;
-        t.windowEnds = t.settlesAt = uint40(block.timestamp) + p.rules.challengeWindow;
+        t.settlesAt = uint40(block.timestamp) + p.rules.challengeWindow;
         (t.count, t.root, t.claimed) = (claim.count, claim.root, claim.totals);
         TOKEN.safeTransferFrom(msg.sender, address(this), p.rules.bond);
-        emit TallySubmitted(id, tally, msg.sender, claim, t.windowEnds);
+        emit TallySubmitted(id, tally, msg.sender, claim, t.settlesAt);
     }
 
-    /// Shows a ballot that does not count: support unknown, weight not the voter's, or `signature`
-    /// the one counted and not the voter's.
+    /// Shows a ballot that does not count: support unknown, weight none or not the voter's, or
+    /// `signature` the one counted and not the voter's.
     function challengeBallot(uint64 tally, Witness calldata w, bytes calldata signature) external {
         Tally storage t = _challengeable(tally);
         _prove(tally, t, w);
@@ -319,7 +321,7 @@ contract BallotBox is AccessManaged, EIP712 {
     }
 
     /// Shows a leaf that was asked for, with a ballot that counts; the bond of the demand is lost, half
-    /// to the submitter. Whoever has the leaf can answer. What was shown can be challenged for a while.
+    /// to the submitter. Whoever has the leaf can answer. The window stays open for a while after it.
     function answer(uint64 tally, Witness calldata w, bytes calldata signature) external {
         Tally storage t = _standing(tally);
         uint256 index = w.leaf.index;
@@ -478,7 +480,8 @@ contract BallotBox is AccessManaged, EIP712 {
     }
 
     function _setRules(BallotRules memory r) private {
-        bool sound = r.bond != 0 && r.demandBond != 0 && r.votingPeriod != 0 && r.submissionWindow != 0
+        uint40 longest = r.votingDelay | r.votingPeriod | r.submissionWindow | r.challengeWindow | r.answerWindow;
+        bool sound = longest < TOO_LONG && r.bond != 0 && r.demandBond != 0 && r.votingPeriod != 0 && r.submissionWindow != 0
             && r.challengeWindow != 0 && r.answerWindow != 0 && r.quorumBps <= BPS;
         if (!sound) revert RulesUnsound(r);
         _rules = r;
@@ -545,7 +548,7 @@ contract BallotBox is AccessManaged, EIP712 {
 
     function _inWindow(uint64 tally) private view returns (Tally storage t) {
         t = _standing(tally);
-        if (block.timestamp >= t.windowEnds) revert WindowClosed(tally, t.windowEnds);
+        if (block.timestamp >= t.settlesAt) revert WindowClosed(tally, t.settlesAt);
     }
 
     function _openDemand(uint64 tally, uint256 index) private view returns (Demand storage d) {
@@ -579,7 +582,8 @@ contract BallotBox is AccessManaged, EIP712 {
 
     function _isCountable(uint256 id, Leaf calldata leaf) private view returns (bool) {
         // slither-disable-next-line incorrect-equality -- past votes do not move, a leaf names them exactly
-        return leaf.support <= ABSTAIN && leaf.weight == VOTES.getPastVotes(leaf.voter, _proposals[id].snapshot);
+        return leaf.support <= ABSTAIN && leaf.weight != 0
+            && leaf.weight == VOTES.getPastVotes(leaf.voter, _proposals[id].snapshot);
     }
 
     function _isSigned(uint256 id, Leaf calldata leaf, bytes calldata signature) private view returns (bool) {

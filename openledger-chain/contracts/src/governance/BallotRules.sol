@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 /// What a proposal in the ballot box is decided by; each keeps the rules it was opened under.
-/// Times are seconds.
+/// Times are seconds, each less than 2^25; money is in units of the bonds' token.
 struct BallotRules {
     /// Votes that a proposer needs.
     uint256 threshold;
@@ -16,9 +16,9 @@ struct BallotRules {
     uint40 votingPeriod;
     /// From the deadline, or from the loss of a tally, to the last moment for another.
     uint40 submissionWindow;
-    /// From a tally to the last challenge, demand, replacement or inclusion.
+    /// From a tally to the end of its window: of challenges, demands, replacements and inclusions.
     uint40 challengeWindow;
-    /// From a demand to the last answer, and from an answer to the last challenge of what it shows.
+    /// From a demand to the last answer, and from an answer to the earliest end of the window.
     uint40 answerWindow;
     /// For and abstaining votes that a proposal needs, of the supply at its snapshot.
     uint16 quorumBps;

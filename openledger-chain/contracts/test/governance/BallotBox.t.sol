@@ -253,12 +253,12 @@ contract BallotBoxTest is Polls {
     function test_nothing_replaces_a_tally_after_its_window() public {
         cast(FOR, FOR, AGAINST, ABSTAIN);
         uint64 tally = submit(id, first(2));
-        uint40 end = box.tallyOf(tally).windowEnds;
+        uint40 end = box.tallyOf(tally).settlesAt;
         vm.warp(end - 1);
         tally = submit(id, first(3));
         vm.warp(end);
         assertState(BallotBox.State.Tallying);
-        end = box.tallyOf(tally).windowEnds;
+        end = box.tallyOf(tally).settlesAt;
         vm.warp(end);
         vm.expectRevert(error2(BallotBox.WindowClosed.selector, tally, end));
         this.trySubmit(first(4));
@@ -314,7 +314,7 @@ contract BallotBoxTest is Polls {
         wrong[0].support = FOR;
         total(wrong);
         tally = submit(id, wrong);
-        vm.warp(box.tallyOf(tally).windowEnds - 1);
+        vm.warp(box.tallyOf(tally).settlesAt - 1);
         vm.prank(watcher);
         box.demand(tally, 1);
     }
@@ -429,7 +429,7 @@ contract BallotBoxTest is Polls {
 
     function test_a_demand_is_answered_at_the_demanders_cost() public {
         uint64 tally = honest();
-        vm.warp(box.tallyOf(tally).windowEnds - 1);
+        vm.warp(box.tallyOf(tally).settlesAt - 1);
         vm.startPrank(watcher);
         box.demand(tally, 2);
         vm.expectRevert(error2(BallotBox.DemandExists.selector, tally, 2));
@@ -479,7 +479,7 @@ contract BallotBoxTest is Polls {
         Leaf[] memory wrong = leaves;
         wrong[1].forSoFar = 5;
         uint64 tally = submit(id, wrong);
-        vm.warp(box.tallyOf(tally).windowEnds - 1);
+        vm.warp(box.tallyOf(tally).settlesAt - 1);
         vm.prank(watcher);
         box.demand(tally, 1);
         vm.warp(block.timestamp + 1 days);
@@ -489,6 +489,47 @@ contract BallotBoxTest is Polls {
         Witness memory b = witness(wrong, 1);
         vm.prank(watcher);
         box.challengeOrder(tally, a, b);
+    }
+
+    function test_a_voter_left_out_of_a_withheld_tally_finds_its_place_by_asking() public {
+        cast(FOR, FOR, AGAINST, ABSTAIN);
+        Leaf[] memory some = without(2); // published nowhere
+        uint64 tally = submit(id, some);
+        uint256 begun = block.timestamp;
+        vm.warp(box.tallyOf(tally).settlesAt - 1);
+        vm.prank(watcher);
+        box.demand(tally, 0);
+        vm.warp(block.timestamp + 1 days);
+        box.answer(tally, witness(some, 0), signatures[0]);
+        for (uint256 k = 1; k < 3; ++k) {
+            vm.prank(watcher);
+            box.demand(tally, k);
+            vm.warp(block.timestamp + 1 days - 1);
+            box.answer(tally, witness(some, k), signatures[k == 2 ? 3 : k]);
+        }
+        assertTrue(block.timestamp > begun + 3 days, "past the first window");
+        include(tally, leaves[2], signatures[2], beside(some, 2));
+        assertEq(box.tallyOf(tally).included.againstVotes, 1000, "counted");
+    }
+
+    function test_a_ballot_without_weight_is_a_fault() public {
+        cast(FOR, FOR, AGAINST, ABSTAIN);
+        Leaf[] memory padded = new Leaf[](5);
+        bytes memory signed = sign(9, id, FOR, "nobody");
+        uint256 place;
+        while (place < 4 && leaves[place].voter < vm.addr(9)) ++place;
+        for (uint256 i = 0; i < 5; ++i) {
+            if (i != place) padded[i] = leaves[i < place ? i : i - 1];
+            else (padded[i].voter, padded[i].support, padded[i].reason) = (vm.addr(9), FOR, "nobody");
+            padded[i].index = i;
+        }
+        padded[place].signatureHash = keccak256(signed);
+        total(padded);
+        uint64 tally = submit(id, padded);
+        Witness memory w = witness(padded, place);
+        vm.prank(watcher);
+        box.challengeBallot(tally, w, signed);
+        assertEq(box.proposal(id).tally, 0, "lost");
     }
 
     // Ballots on top.
@@ -581,7 +622,7 @@ contract BallotBoxTest is Polls {
         right = beside(some, 1);
         vm.expectRevert(error2(BallotBox.TallyNotCurrent.selector, tally, better));
         this.tryInclude(tally, leaves[1], signatures[1], right);
-        uint40 end = box.tallyOf(better).windowEnds;
+        uint40 end = box.tallyOf(better).settlesAt;
         vm.warp(end);
         vm.expectRevert(error2(BallotBox.WindowClosed.selector, better, end));
         this.tryInclude(better, leaves[1], signatures[1], right);
@@ -657,8 +698,8 @@ contract BallotBoxTest is Polls {
     }
 
     function test_unsound_rules_are_refused() public {
-        BallotRules[7] memory wrong;
-        for (uint256 i = 0; i < 7; ++i) wrong[i] = someRules();
+        BallotRules[8] memory wrong;
+        for (uint256 i = 0; i < wrong.length; ++i) wrong[i] = someRules();
         wrong[0].bond = 0;
         wrong[1].demandBond = 0;
         wrong[2].votingPeriod = 0;
@@ -666,7 +707,8 @@ contract BallotBoxTest is Polls {
         wrong[4].challengeWindow = 0;
         wrong[5].answerWindow = 0;
         wrong[6].quorumBps = 10_001;
-        for (uint256 i = 0; i < 7; ++i) {
+        wrong[7].votingDelay = 1 << 25;
+        for (uint256 i = 0; i < wrong.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(BallotBox.RulesUnsound.selector, wrong[i]));
             vm.prank(address(timelock));
             box.setRules(wrong[i]);
