@@ -149,7 +149,8 @@ contract Staking is Pausing {
     function stake(Role role, address operator, uint128 amount) external whenOpen(STAKE) returns (uint256 shares) {
         (Pool memory pool, uint256 index) = _accrue(role);
         Vault storage v = _settle(role, operator, pool, index);
-        if (v.units == 0 && v.shares != 0) revert VaultClosed(role, operator);
+        bool isSpent = v.queued == 0 && v.queueShares != 0; // whatever joins that queue could not leave it
+        if ((v.units == 0 && v.shares != 0) || isSpent) revert VaultClosed(role, operator);
         uint256 units = Compounding.toUnits(amount, index);
         shares = Math.mulDiv(units, v.shares + VIRTUAL_SHARES, uint256(v.units) + 1);
 

@@ -310,6 +310,24 @@ contract StakingTest is StakingBase {
         assertEq(staking.slashCount(), 2, "two");
     }
 
+    function test_a_queue_slashed_whole_closes_its_vault_until_it_is_empty() public {
+        uint256 shares = _stake(ALICE, V, NODE, 100 ether);
+        _skip(7 days);
+        (uint256 exit,) = _unbond(ALICE, V, NODE, shares);
+        uint256 id = staking.proposeSlash(V, NODE, 10_000, "why");
+        _skip(28 days);
+        staking.executeSlash(id);
+        assertEq(coin.balanceOf(INSURANCE), 100 ether, "all of it");
+        vm.expectRevert(abi.encodeWithSelector(Staking.VaultClosed.selector, V, NODE));
+        this.stakeAsBob(100 ether);
+        vm.prank(ALICE);
+        assertEq(staking.withdraw(V, NODE, exit), 0, "nothing left");
+        shares = _stake(BOB, V, NODE, 100 ether);
+        _skip(7 days);
+        (, uint256 amount) = _unbond(BOB, V, NODE, shares);
+        assertEq(amount, 100 ether, "bob leaves with what he brought");
+    }
+
     function test_a_vault_slashed_whole_is_closed() public {
         uint256 shares = _stake(ALICE, V, NODE, 100 ether);
         _skip(7 days);

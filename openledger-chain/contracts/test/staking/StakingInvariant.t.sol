@@ -99,7 +99,7 @@ contract StakingHandler is Test {
 
     function propose(uint256 seed, uint8 role, uint8 operator, uint16 bps) external later(seed) {
         (Role r, address o,) = _names(role, operator, 0);
-        if (STAKING.vaultOf(r, o).slashes < 2) STAKING.proposeSlash(r, o, uint16(bound(bps, 1, 6_000)), "");
+        if (STAKING.vaultOf(r, o).slashes < 2) STAKING.proposeSlash(r, o, uint16(bound(bps, 1, 10_000)), "");
     }
 
     function decide(uint256 seed, bool veto) external later(seed) {
