@@ -47,14 +47,19 @@ struct Subject {
 
 /// How a dispute goes and what it costs: copied into each case when it opens.
 struct Terms {
+    /// What a challenge puts down, in units of OPEN; an appeal puts down twice as much.
     uint96 bond;
+    /// Seconds that each phase lasts.
     uint40 defence;
     uint40 commit;
     uint40 reveal;
     uint40 appeal;
     uint40 ruling;
+    /// Stake that must have voted, of all that validators had, in basis points.
     uint16 quorumBps;
+    /// What of its stake the accused loses, in basis points.
     uint16 slashBps;
+    /// Points on the accused's penalty score.
     uint64 penalty;
 }
 

@@ -4,7 +4,6 @@ pragma solidity ^0.8.28;
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Pausing} from "../access/Pausing.sol";
 import {Ballots} from "./Ballots.sol";
@@ -22,9 +21,9 @@ import {Role} from "./Role.sol";
 ///
 /// A validator's weight is its stake just before the case opened. Whoever ends on the losing side
 /// loses what it put down: half to the other side, half to the validators who voted as the verdict
-/// is. Only the way in can be paused: a case that is open keeps its times, and anyone can end it.
+/// is. The ways in can be paused, and for a while withdrawals; a case that is open keeps its times,
+/// and anyone can end it.
 contract Dispute is Ballots, Pausing {
-    using SafeCast for uint256;
     using SafeERC20 for IERC20;
 
     uint8 public constant OPEN_RECEIPT = 0;
@@ -50,7 +49,7 @@ contract Dispute is Ballots, Pausing {
     Terms public terms;
     /// Money to be withdrawn.
     mapping(address account => uint256 amount) public credits;
-    /// The case that is open about a subject, plus one.
+    /// The case that is open about a subject, or was upheld, plus one.
     mapping(bytes32 subject => uint256 idPlusOne) public openAbout;
 
     Case[] private _cases;
@@ -339,7 +338,8 @@ contract Dispute is Ballots, Pausing {
     function _close(uint256 id) private {
         Case storage c = _cases[id];
         c.progress.reached = Phase.Closed;
-        delete openAbout[_subject(c.subject)];
+        // Who lost is not accused of the same again.
+        if (c.progress.verdict != Verdict.Upheld) delete openAbout[_subject(c.subject)];
         _settle(id, c);
         _enforceAll(id, c);
     }

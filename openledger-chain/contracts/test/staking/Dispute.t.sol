@@ -46,6 +46,18 @@ contract DisputeTest is DisputeBase {
         dispute.openReceipt(NODE, root, RECEIPT, new bytes32[](0), "evidence");
     }
 
+    function test_who_lost_is_not_accused_of_the_same_again() public {
+        uint256 id = _openContribution();
+        _vote(id, 2, 0, 0);
+        _finalise(id);
+        uint256 again = _openContribution(); // it was dismissed, on other evidence it may be upheld
+        _vote(again, 1, 0, 0);
+        _finalise(again);
+        vm.prank(CHALLENGER);
+        vm.expectRevert(abi.encodeWithSelector(Dispute.AlreadyOpen.selector, again));
+        dispute.openContribution(DATANET, NODE, root, Ground.Adversarial, "evidence");
+    }
+
     function test_a_final_batch_cannot_be_disputed() public {
         _skip(3 days);
         vm.prank(CHALLENGER);
@@ -407,7 +419,7 @@ contract DisputeTest is DisputeBase {
         _vote(id, 1, 0, 0);
         _skip(3 days);
         bool closed;
-        for (uint256 gasLimit = 100_000; !closed; gasLimit += 10_000) {
+        for (uint256 gasLimit = 100_000; !closed; gasLimit += 500) {
             try dispute.finalise{gas: gasLimit}(id) {
                 closed = true;
             } catch {}

@@ -279,7 +279,9 @@ contract DisputeInvariantTest is DisputeBase {
             (, uint16 open, bool rejected) = receipts.batches(c.subject.accused, c.subject.root);
             bytes32 subject =
                 dispute.subjectOf(c.subject.accused, c.subject.datanet, c.subject.root, c.subject.receipt);
-            assertEq(open, dispute.openAbout(subject) == 0 ? 0 : 1, "held");
+            uint256 last = dispute.openAbout(subject);
+            bool isOpen = last != 0 && dispute.caseOf(last - 1).progress.reached != Phase.Closed;
+            assertEq(open, isOpen ? 1 : 0, "held");
             if (c.progress.reached == Phase.Closed && c.progress.verdict == Verdict.Upheld) {
                 assertTrue(rejected, "rejected");
             }
