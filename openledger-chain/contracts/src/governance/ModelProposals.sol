@@ -40,6 +40,7 @@ contract ModelProposals is AccessManaged {
     }
 
     uint256 private constant BPS = 10_000;
+    uint40 private constant MAX_PERIOD = 4 * 366 days;
 
     IERC20 public immutable TOKEN;
     IModels public immutable MODELS;
@@ -162,7 +163,8 @@ contract ModelProposals is AccessManaged {
     }
 
     function _setTerms(ModelTerms memory t) private {
-        bool sound = t.forfeitBps <= BPS && t.decisionPeriod != 0 && t.deploymentPeriod != 0;
+        bool sound = t.forfeitBps <= BPS && t.decisionPeriod != 0 && t.deploymentPeriod != 0
+            && t.decisionPeriod <= MAX_PERIOD && t.deploymentPeriod <= MAX_PERIOD;
         if (!sound) revert TermsUnsound(t);
         terms = t;
         emit TermsChanged(t);

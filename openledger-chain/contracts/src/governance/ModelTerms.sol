@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-/// What a proposal for a model is under; each keeps the terms it was made under. Times are seconds.
+/// What a proposal for a model is under; each keeps the terms it was made under. Times are seconds, of four
+/// years at the most; stakes are in units of OPEN.
 struct ModelTerms {
     uint128 minStake;
     /// What of the stake a rejected or abandoned proposal loses.

@@ -28,6 +28,11 @@ import {Till} from "./Till.sol";
 /// An x402 client signs a transfer to a plain address, so each payee has a till: an address known
 /// before it exists. What is collected from it is locked for the payee by the payee, without expiry.
 ///
+/// What stands here is when a payee may take money and how much at the most, not what an inference
+/// was worth: the amounts of a settlement are the payee's word, up to the lock. So a payer locks for
+/// a payee what it would lose to it. A payee works for a lock only while what is left of it outlasts
+/// the batch's challenge window, and a dispute if it fears one: a lock that expired is the payer's.
+///
 /// The token must be OPEN: it takes no fee on transfers and calls nobody.
 contract InferenceEscrow is Pausing {
     using SafeCast for uint256;
@@ -231,7 +236,7 @@ contract InferenceEscrow is Pausing {
         _setWithdrawalDelay(delay);
     }
 
-    /// Where x402 clients pay `payee`.
+    /// Where x402 clients pay `payee`. What is there waits until `payee` can log batches: no role, no money.
     function till(address payee) public view returns (address) {
         return Create2.computeAddress(_salt(payee), TILL_CODE_HASH);
     }

@@ -97,6 +97,9 @@ contract RewardDistributor is Pausing, EIP712, Nonces {
 
     /// Submits a root that commits to `total` in all, at least as much as the last one standing and
     /// no more than was put in. `body` is the keccak-256 of the published leaves.
+    ///
+    /// That leaves sum up to `total` cannot be seen here: whoever watches compares them in the
+    /// activation delay, in which the guardian vetoes what is wrong.
     function submitRoot(bytes32 root, bytes32 body, uint128 total)
         external
         restricted

@@ -243,7 +243,14 @@ contract ModelProposalsTest is Test {
     }
 
     function test_unsound_terms_are_refused() public {
-        ModelTerms[3] memory wrong = [ModelTerms(0, 10_001, 1, 1), ModelTerms(0, 0, 0, 1), ModelTerms(0, 0, 1, 0)];
+        uint40 long = 4 * 366 days + 1;
+        ModelTerms[5] memory wrong = [
+            ModelTerms(0, 10_001, 1, 1),
+            ModelTerms(0, 0, 0, 1),
+            ModelTerms(0, 0, 1, 0),
+            ModelTerms(0, 0, long, 1),
+            ModelTerms(0, 0, 1, long)
+        ];
         for (uint256 i = 0; i < wrong.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(ModelProposals.TermsUnsound.selector, wrong[i]));
             proposals.setTerms(wrong[i]);
