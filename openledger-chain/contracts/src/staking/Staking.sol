@@ -157,8 +157,9 @@ contract Staking is Pausing {
         pool.units += uint128(units);
         pool.total += amount;
         v.units += uint128(units);
-        v.shares = (v.shares + shares).toUint128();
+        v.shares = (uint256(v.shares) + shares).toUint128();
         // Rounding leaves nothing of dust: it could not be taken out again.
+        // slither-disable-next-line incorrect-equality -- any unit can be taken out
         if (Compounding.toAssets(_unitsFor(v, shares), index) == 0) revert AmountTooSmall(amount);
         _checkCaps(role, operator, pool.total, Compounding.toAssets(v.units, index));
 
@@ -185,6 +186,7 @@ contract Staking is Pausing {
         Vault storage v = _settle(role, operator, pool, index);
         uint256 units = _unitsFor(v, shares);
         amount = Compounding.toAssets(units, index);
+        // slither-disable-next-line incorrect-equality -- any unit is worth an exit
         if (amount == 0) revert AmountTooSmall(amount);
 
         p.shares -= shares;
