@@ -23,7 +23,7 @@ const TYPES = {
   RowShare: "bytes32 row, bytes32 datanet, address contributor, uint64 weight",
   Receipt: "bytes32 model, bytes32 adapter, DatanetVersion[] datanets, string method, bytes32 prompt, bytes32 output, uint64 tokensIn, uint64 tokensOut, uint256 fee, RowShare[] shares, address payer, address node, uint256 nonce, uint64 deadline",
   Ballot: "uint256 proposal, address voter, uint8 support, bytes32 reason",
-  SetClaimer: "address account, address claimer, uint256 nonce, uint64 deadline",
+  Verdict: "bytes32 contribution, bytes32 policy, bytes32 findings, uint8 decision, uint32 score, address validator, uint256 nonce, uint64 deadline",
   TransferWithAuthorization: "address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce",
 };
 const DOMAIN = "string name, string version, uint256 chainId, address verifyingContract";

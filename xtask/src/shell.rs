@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde::de::DeserializeOwned;
@@ -28,16 +28,29 @@ pub(crate) fn cargo() -> Command {
 /// # Errors
 /// If it cannot be started or does not succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8(run(command.stderr(Stdio::inherit()))?.stdout)?)
+}
+
+/// Runs a command and returns what it complained of, though it succeeded.
+///
+/// # Errors
+/// If it cannot be started or fails.
+pub(crate) fn complaints(command: &mut Command) -> Result<String> {
+    let done = run(command.stderr(Stdio::piped()))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    eprint!("{said}");
+    Ok(said.into_owned())
+}
+
+fn run(command: &mut Command) -> Result<Output> {
     let named = format!("`{}`", command.get_program().display());
-    let done = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| format!("cannot start {named}: {e}"))?;
+    let done = command.output().map_err(|e| format!("cannot start {named}: {e}"))?;
     if !done.status.success() {
         print!("{}", String::from_utf8_lossy(&done.stdout));
+        eprint!("{}", String::from_utf8_lossy(&done.stderr));
         return Err(format!("{named} ended with {}", done.status).into());
     }
-    Ok(String::from_utf8(done.stdout)?)
+    Ok(done)
 }
 
 /// Reads a file of JSON.

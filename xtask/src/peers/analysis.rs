@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Peers;
-use crate::shell::{Result, json, output};
+use crate::shell::{Result, complaints, json, output};
 
 const HALMOS: &str = "halmos==0.3.3";
 const SLITHER: &str = "slither-analyzer==0.11.6";
@@ -33,9 +33,17 @@ pub(super) fn slither(peers: &Peers) -> Result<String> {
     let slither = peers.python(SLITHER, "slither")?;
     let report = peers.scratch("slither")?.join("report.json");
     let mut command = peers.in_contracts(&slither)?;
-    command.args([".", "--filter-paths", "node_modules|test", "--exclude-informational"]);
+    command.args([
+        ".",
+        "--filter-paths",
+        "/contracts/(node_modules|test)/",
+        "--exclude-informational",
+    ]);
     command.args(["--exclude-optimization", "--exclude-low", "--fail-none", "--json"]).arg(&report);
-    output(&mut command)?;
+    // A function that it cannot read is one that it does not check.
+    if complaints(&mut command)?.contains("Impossible to generate IR") {
+        return Err("slither passed over a function".into());
+    }
     let report: Value = json(&report)?;
     if report["success"] != true {
         return Err(format!("slither failed: {}", report["error"]).into());

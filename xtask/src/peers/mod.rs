@@ -80,9 +80,9 @@ impl Peers {
         self.modules().join(format!("@foundry-rs/{tool}-{system}-{cpu}/bin/{tool}"))
     }
 
-    /// Installs a Python tool and returns its path.
+    /// Installs a Python tool, each version in an environment of its own, and returns its path.
     fn python(&self, package: &str, tool: &str) -> Result<PathBuf> {
-        let venv = self.folder.join("python");
+        let venv = self.folder.join(package.replace("==", "-"));
         let bin = venv.join("bin");
         if !bin.join("pip").exists() {
             output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
@@ -93,12 +93,12 @@ impl Peers {
         Ok(bin.join(tool))
     }
 
-    /// Returns a command in Foundry's root that finds Foundry's tools and the compiler.
+    /// Returns a command in Foundry's root that finds Foundry's tools, the compiler and what lies beside it.
     fn in_contracts(&self, program: &Path) -> Result<Command> {
         let mut command = Command::new(program);
         let forge = self.foundry("forge");
-        let tools = forge.parent().map(Path::to_owned).unwrap_or_default();
-        let mut paths = vec![tools, self.contracts().join("bin"), self.folder.join("python/bin")];
+        let beside = |tool: &Path| tool.parent().map(Path::to_owned).unwrap_or_default();
+        let mut paths = vec![beside(&forge), self.contracts().join("bin"), beside(program)];
         paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         command.current_dir(self.contracts()).env("PATH", std::env::join_paths(paths)?);
         Ok(command)

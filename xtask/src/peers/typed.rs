@@ -6,11 +6,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use openledger_chain::{
+    ballots::{Ballot, Support},
+    x402::{Extra, Requirements, Transfer},
+};
 use openledger_core::{
-    AdapterId, Address, Amount, B256, DatanetId, DatanetVersion, Key, ModelId, Receipt, RowId,
-    RowShare, Shares, U256, digest,
+    AdapterId, Address, Amount, B256, ContributionId, DatanetId, DatanetVersion, Key, ModelId,
+    Receipt, RowId, RowShare, Shares, U256, digest,
     merkle::Leaf,
-    message::{Contribution, Domain, Grant, Message, Scope, Withdrawal},
+    message::{Contribution, Decision, Domain, Grant, Message, Scope, Verdict, Withdrawal},
     share::split,
 };
 use serde_json::{Value, json};
@@ -127,6 +131,9 @@ fn cases(key: &Key, seed: u64, number: u64) -> Result<Vec<Case>> {
     });
     cases.push(message("Grant", &grant, &said, &domain, key));
     cases.push(receipt(key, &domain, number, &random)?);
+    cases.push(verdict(key, &domain, number, &random));
+    cases.push(ballot(key, &domain, number, &random));
+    cases.push(transfer(key, &domain, number, &random)?);
 
     let leaf = (random("row"), account("contributor"));
     cases.push(Case {
@@ -193,8 +200,80 @@ fn receipt(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B25
     Ok(message("Receipt", &receipt, &said, domain, key))
 }
 
+fn verdict(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B256) -> Case {
+    let verdict = Verdict {
+        contribution: ContributionId::from(random("contribution")),
+        policy: random("policy"),
+        findings: random("findings"),
+        decision: if number % 2 == 0 { Decision::Accept } else { Decision::Reject },
+        score: 100 * number as u32,
+        validator: key.address(),
+        nonce: U256::from(number),
+        deadline: number,
+    };
+    let said = json!({
+        "contribution": random("contribution"), "policy": random("policy"),
+        "findings": random("findings"), "decision": verdict.decision as u8, "score": verdict.score,
+        "validator": verdict.validator, "nonce": number.to_string(), "deadline": number.to_string(),
+    });
+    message("Verdict", &verdict, &said, domain, key)
+}
+
+fn ballot(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B256) -> Case {
+    let ballot = Ballot {
+        proposal: U256::from_be_bytes(random("proposal").0),
+        voter: key.address(),
+        support: [Support::Against, Support::For, Support::Abstain][number as usize % 3],
+        reason: random("reason"),
+    };
+    let said = json!({
+        "proposal": ballot.proposal.to_string(), "voter": ballot.voter,
+        "support": ballot.support as u8, "reason": ballot.reason,
+    });
+    signed("Ballot", ballot.digest(domain), &said, domain, key)
+}
+
+fn transfer(
+    key: &Key,
+    domain: &Domain,
+    number: u64,
+    random: &dyn Fn(&str) -> B256,
+) -> Result<Case> {
+    let transfer = Transfer {
+        from: key.address(),
+        to: Address::from_word(random("payee")),
+        value: Amount::new(U256::from_be_bytes(random("value").0)),
+        valid_after: number,
+        valid_before: u64::MAX >> number,
+        nonce: random("once"),
+    };
+    let requirements = Requirements {
+        scheme: "exact".to_owned(),
+        network: format!("eip155:{}", domain.chain_id),
+        amount: transfer.value,
+        asset: domain.contract,
+        pay_to: transfer.to,
+        max_timeout_seconds: 60,
+        extra: Extra {
+            name: "OpenLedger".to_owned(),
+            version: "1".to_owned(),
+            asset_transfer_method: None,
+        },
+    };
+    let said = json!({
+        "from": transfer.from, "to": transfer.to, "value": transfer.value.units().to_string(),
+        "validAfter": transfer.valid_after.to_string(),
+        "validBefore": transfer.valid_before.to_string(), "nonce": transfer.nonce,
+    });
+    let digest = transfer.digest(&requirements)?;
+    Ok(signed("TransferWithAuthorization", digest, &said, domain, key))
+}
+
 fn message(name: &str, ours: &impl Message, said: &Value, domain: &Domain, key: &Key) -> Case {
-    let digest = ours.digest(domain);
+    signed(name, ours.digest(domain), said, domain, key)
+}
+
+fn signed(name: &str, digest: B256, said: &Value, domain: &Domain, key: &Key) -> Case {
     Case {
         asked: json!({
             "primaryType": name,
