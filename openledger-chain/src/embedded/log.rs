@@ -26,7 +26,8 @@ pub(super) struct Log {
 impl Log {
     /// Opens the log at `path`, or begins one, and gives every record to `replay` with its offset.
     ///
-    /// The beginning of a record at the end is cut off: it was not acknowledged.
+    /// The beginning of a record at the end, and zeros after it, are cut off: they were not
+    /// acknowledged.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if somebody has it open or it is that of another genesis;
@@ -54,7 +55,7 @@ impl Log {
             Err(TryLockError::Error(e)) => return Err(cannot("lock")(e)),
         }
         let (header, writer) = wal::header(genesis);
-        if begins(&file, &header).map_err(cannot("read"))? {
+        if begins(&file, &header).map_err(|e| Error::new(e.kind(), at("read")).with_source(e))? {
             file.set_len(0).map_err(cannot("begin"))?;
             file.seek(SeekFrom::Start(0)).map_err(cannot("begin"))?;
             file.write_all(&header).map_err(cannot("begin"))?;
@@ -128,11 +129,14 @@ impl Log {
     }
 }
 
-/// Whether a log begins here: the file is empty, or its header was never written whole.
-fn begins(mut file: &File, header: &[u8; HEADER]) -> io::Result<bool> {
+/// Whether a log begins here: the file is empty, or its header was never written whole, before
+/// which there are no records.
+fn begins(mut file: &File, header: &[u8; HEADER]) -> Result<bool> {
     let mut found = Vec::new();
-    Read::take(&mut file, HEADER as u64).read_to_end(&mut found)?;
-    Ok(found.len() < HEADER && header.starts_with(&found))
+    let read = Read::take(&mut file, HEADER as u64).read_to_end(&mut found);
+    read.map_err(|e| Error::new(ErrorKind::Unavailable, "read the log").with_source(e))?;
+    let is_whole = found == header;
+    Ok(!is_whole && wal::is_cut(&found, header) && wal::only_zeros(&mut file)?)
 }
 
 /// A new file is there after a power cut only if its directory says so.

@@ -8,6 +8,11 @@
 //! A check is the beginning of the Keccak-256 of the check before it and what it covers, so that a
 //! record counts at its place only. The length has a check of its own: were it believed, one wrong
 //! bit in it would make the rest of the file look like a record that was never written whole.
+//!
+//! The end of the file may be the beginning of a record, with zeros after it or without: its writing
+//! was cut off, and some file systems grow a file before they write into it. Whatever else is not
+//! what it should be is corruption. The two look the same only where the last record's check has
+//! rotted to zeros at its end, which is taken for a write that was cut off.
 
 use std::io::{self, Read};
 
@@ -54,7 +59,7 @@ pub(super) enum Next {
     Record(Box<Record>),
     /// The end of the file.
     End,
-    /// The beginning of a record whose writing was cut off.
+    /// The beginning of a record whose writing was cut off, and perhaps zeros.
     Torn,
 }
 
@@ -135,8 +140,9 @@ impl<R: Read> Reader<R> {
             _ => return Ok(Next::Torn),
         }
         let len_bytes = [start[0], start[1], start[2], start[3]];
-        if digest(&self.check, &len_bytes)[..4] != start[4..] {
-            return self.wrong(start == [0; 8], "the length of a record");
+        let expected = digest(&self.check, &len_bytes);
+        if expected[..4] != start[4..] {
+            return self.wrong(is_cut(&start[4..], &expected[..4]), "the length of a record");
         }
         let len = u32::from_be_bytes(len_bytes) as usize;
         if len > LARGEST {
@@ -147,8 +153,9 @@ impl<R: Read> Reader<R> {
             return Ok(Next::Torn);
         }
         let (payload, check) = body.split_at(len);
-        if check != digest(&self.check, payload) {
-            return self.wrong(check == [0; 8], "a record");
+        let expected = digest(&self.check, payload);
+        if check != expected {
+            return self.wrong(is_cut(check, &expected), "a record");
         }
         let record =
             borsh::from_slice(payload).map_err(|e| self.corrupt("a record").with_source(e))?;
@@ -157,26 +164,37 @@ impl<R: Read> Reader<R> {
         Ok(Next::Record(Box::new(record)))
     }
 
-    /// Judges bytes that are not what they should be. Some file systems grow a file before they
-    /// write into it: zeros to the end were never acknowledged.
-    fn wrong(&mut self, zeros: bool, what: &str) -> Result<Next> {
-        if !zeros {
-            return Err(self.corrupt(what));
-        }
-        let mut chunk = [0; 4096];
-        loop {
-            match fill(&mut self.from, &mut chunk)? {
-                0 => return Ok(Next::Torn),
-                read if chunk[..read].iter().any(|byte| *byte != 0) => {
-                    return Err(self.corrupt(what));
-                }
-                _ => {}
-            }
+    /// Judges bytes that are not what they should be: cut off if they look so and nothing but zeros
+    /// follows, which was never acknowledged.
+    fn wrong(&mut self, is_cut: bool, what: &str) -> Result<Next> {
+        match is_cut && only_zeros(&mut self.from)? {
+            true => Ok(Next::Torn),
+            false => Err(self.corrupt(what)),
         }
     }
 
     fn corrupt(&self, what: &str) -> Error {
         Error::corrupt(format!("{what} at offset {} is not what was written", self.offset))
+    }
+}
+
+/// Whether `found` is the beginning of what should be there and then zeros. Of a check, no byte is
+/// there if what it covers was not written whole.
+pub(super) fn is_cut(found: &[u8], expected: &[u8]) -> bool {
+    let right =
+        found.iter().zip(expected).take_while(|(found, expected)| found == expected).count();
+    found[right..].iter().all(|byte| *byte == 0)
+}
+
+/// Whether zeros are all there is to the end.
+pub(super) fn only_zeros(from: &mut impl Read) -> Result<bool> {
+    let mut chunk = [0; 4096];
+    loop {
+        match fill(from, &mut chunk)? {
+            0 => return Ok(true),
+            read if chunk[..read].iter().any(|byte| *byte != 0) => return Ok(false),
+            _ => {}
+        }
     }
 }
 
@@ -282,12 +300,12 @@ mod tests {
             prop_assert_eq!(offset, ends[kept]);
             prop_assert_eq!(ended.expect("torn at the most"), offset == cut as u64);
             // A file that grew before it was written.
-            torn.resize(ends[kept] as usize, 0);
-            torn.resize(ends[kept] as usize + zeros, 0);
+            torn.resize(cut + zeros, 0);
+            let kept = whole(&torn, &bytes, &ends);
             let (found, offset, ended) = read(&torn);
             prop_assert_eq!(&found, &ops[..kept]);
             prop_assert_eq!(offset, ends[kept]);
-            prop_assert_eq!(ended.expect("torn at the most"), zeros == 0);
+            prop_assert_eq!(ended.expect("torn at the most"), offset == torn.len() as u64);
         }
 
         #[test]
@@ -297,6 +315,8 @@ mod tests {
             let (mut bytes, ends) = log(&ops);
             let at = HEADER + at.index(bytes.len() - HEADER);
             bytes[at] ^= 1u8 << bit;
+            // With the last bit of a check's end gone, it looks as if its end had not been written.
+            prop_assume!(bytes.last() != Some(&0));
             let hit = ends.iter().filter(|end| **end <= at as u64).count() - 1;
             let (found, _, ended) = read(&bytes);
             prop_assert_eq!(&found, &ops[..hit]);
@@ -313,6 +333,59 @@ mod tests {
             bytes.extend(tail);
             let (ops, offset, _) = read(&bytes);
             prop_assert_eq!((ops.len(), offset), (0, HEADER as u64));
+        }
+    }
+
+    /// How many records are there unchanged, among them one whose last bytes are zeros anyway.
+    fn whole(torn: &[u8], bytes: &[u8], ends: &[u64]) -> usize {
+        let is_there = |end: &&u64| {
+            let end = **end as usize;
+            torn.get(..end) == Some(&bytes[..end])
+        };
+        ends.iter().filter(is_there).count() - 1
+    }
+
+    #[test]
+    fn a_log_cut_at_any_byte_and_filled_with_zeros_keeps_every_whole_record() {
+        let raw: Vec<u8> = (1..=90).collect();
+        let ops =
+            [Op::Interval(1), Op::Transaction(raw.clone()), Op::Snapshot, Op::Transaction(raw)];
+        let (bytes, ends) = log(&ops);
+        for cut in HEADER..=bytes.len() {
+            for zeros in [0, 1, 3, 4, 7, 8, 9, 40, 200, 4_096, 10_000] {
+                let mut torn = bytes[..cut].to_vec();
+                torn.resize(cut + zeros, 0);
+                let kept = whole(&torn, &bytes, &ends);
+                let (found, offset, ended) = read(&torn);
+                assert_eq!(found, ops[..kept], "cut at {cut}, {zeros} zeros");
+                assert_eq!(offset, ends[kept], "cut at {cut}, {zeros} zeros");
+                assert!(ended.is_ok(), "cut at {cut}, {zeros} zeros: {ended:?}");
+                // What follows zeros was written after them, so they were no end.
+                torn.resize(cut + zeros + 16, 0);
+                torn.push(1);
+                let (found, _, ended) = read(&torn);
+                assert_eq!(found, ops[..kept], "cut at {cut}, {zeros} zeros in the middle");
+                // Fewer bytes than the length says are a cut, whatever they are.
+                if zeros >= 200 {
+                    assert!(ended.is_err(), "cut at {cut}, {zeros} zeros in the middle");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_zeros_in_part_before_good_ones_is_corrupt() {
+        let raw: Vec<u8> = (1..=90).collect();
+        let (bytes, ends) = log(&[Op::Interval(1), Op::Transaction(raw), Op::Interval(2)]);
+        for from in ends[1]..ends[2] {
+            let mut hole = bytes.clone();
+            hole[from as usize..ends[2] as usize].fill(0);
+            if hole == bytes {
+                continue;
+            }
+            let (found, offset, ended) = read(&hole);
+            assert_eq!((found.len(), offset), (1, ends[1]), "zeros from {from}");
+            assert_eq!(ended.expect_err("in the middle").kind(), ErrorKind::Corrupt);
         }
     }
 

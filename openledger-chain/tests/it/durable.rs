@@ -15,7 +15,7 @@ use openledger_chain::{
     },
     devnet_key, provider,
 };
-use openledger_core::{Address, B256, Bytes, ErrorKind, U256};
+use openledger_core::{Address, B256, Bytes, ErrorKind, Result, U256};
 
 const PAYEE: Address = Address::repeat_byte(0x99);
 const CONTRACT: Address = Address::repeat_byte(0xcc);
@@ -104,6 +104,58 @@ async fn a_torn_end_is_cut_off_and_a_corrupt_middle_is_named() {
     std::fs::write(&log, &whole[..20]).unwrap();
     let node = client(Embedded::open(&log, &genesis()).unwrap());
     assert_eq!(node.get_block_number().await.unwrap(), 0, "nothing was acknowledged yet");
+}
+
+#[tokio::test]
+async fn a_write_cut_off_anywhere_and_followed_by_zeros_loses_nothing_acknowledged() {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("chain.wal");
+    let node = client(Embedded::open(&log, &genesis()).unwrap());
+    pay(&node, 1).await;
+    let first = std::fs::metadata(&log).unwrap().len() as usize;
+    pay(&node, 2).await;
+    drop(node);
+    let whole = std::fs::read(&log).unwrap();
+    for cut in first..whole.len() {
+        let mut torn = whole[..cut].to_vec();
+        torn.resize(4_096, 0);
+        let is_whole = torn.starts_with(&whole);
+        std::fs::write(&log, &torn).unwrap();
+        let opened = reopen(&log);
+        let node = client(opened.unwrap_or_else(|error| panic!("cut at {cut}: {error:?}")));
+        assert_eq!(node.get_block_number().await.unwrap(), 1 + u64::from(is_whole));
+        drop(node);
+        let kept = std::fs::read(&log).unwrap();
+        assert_eq!(kept, whole[..if is_whole { whole.len() } else { first }], "cut at {cut}");
+    }
+
+    // The same in the middle is no cut.
+    let mut hole = whole.clone();
+    hole[first - 20..first].fill(0);
+    std::fs::write(&log, &hole).unwrap();
+    assert_eq!(reopen(&log).unwrap_err().kind(), ErrorKind::Corrupt);
+    // A log that was never begun has nothing to lose.
+    let mut begun = whole[..30].to_vec();
+    begun.resize(4_096, 0);
+    std::fs::write(&log, &begun).unwrap();
+    let node = client(reopen(&log).unwrap());
+    assert_eq!(node.get_block_number().await.unwrap(), 0);
+    drop(node);
+    let mut headless = whole;
+    headless[30..48].fill(0);
+    std::fs::write(&log, &headless).unwrap();
+    assert_eq!(reopen(&log).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// Opens a log that was just closed. A process that another test starts meanwhile has a copy of
+/// every open file, with its lock, until it becomes another program.
+fn reopen(log: &Path) -> Result<Embedded> {
+    loop {
+        match Embedded::open(log, &genesis()) {
+            Err(error) if error.kind() == ErrorKind::Conflict => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
 }
 
 /// Runs in a process of its own, until it is killed: prints the hash of each transaction that the
