@@ -17,8 +17,6 @@ pub mod x402;
 
 pub use alloy;
 
-#[cfg(feature = "http")]
-pub use client::http_provider;
 pub use client::{
     Access, Action, Agents, Attributions, Batch, BatchName, BatchStatus, CaseStatus, Charge,
     Choice, Contracts, ContributionName, ContributionStatus, DatanetEntry, DeployOptions, Deployed,
@@ -28,6 +26,8 @@ pub use client::{
     Registry, Reservation, Retry, Revert, Rewards, RootStatus, Sent, SignedVote, StakeRole,
     StakeStatus, Staking, Tx, TxLog, Use, Verdict, embedded, provider, provider_with,
 };
+#[cfg(feature = "http")]
+pub use client::{http_provider, http_provider_with};
 #[cfg(feature = "server")]
 pub use devnet::{Devnet, devnet_key};
 #[cfg(feature = "testing")]

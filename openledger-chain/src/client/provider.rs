@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{Embedded, Genesis};
 
-/// Makes a provider over `transport` that signs with `keys` and tries again as [`Retry`] does by
-/// default.
+/// Makes a provider over `transport` that signs with `keys` and waits and tries again as [`Retry`]
+/// does by default.
 ///
 /// An [`Embedded`] chain is a transport.
 ///
@@ -26,7 +26,8 @@ pub fn provider(transport: impl IntoBoxTransport, keys: &[Key]) -> Result<DynPro
     provider_with(transport, keys, Retry::default())
 }
 
-/// Makes a provider over `transport` that signs with `keys` and tries again as `retry` says.
+/// Makes a provider over `transport` that signs with `keys` and waits and tries again as `retry`
+/// says.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without keys.
@@ -48,23 +49,35 @@ pub fn provider_with(
     Ok(builder.connect_client(client).erased())
 }
 
-/// Makes a provider for the node at `url` that signs with `keys`.
+/// Makes a provider for the node at `url` that signs with `keys` and waits and tries again as
+/// [`Retry`] does by default.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without keys or for a URL that is
 /// not plain HTTP.
 #[cfg(feature = "http")]
 pub fn http_provider(url: &str, keys: &[Key]) -> Result<DynProvider> {
+    http_provider_with(url, keys, Retry::default())
+}
+
+/// Makes a provider for the node at `url` that signs with `keys` and waits and tries again as
+/// `retry` says.
+///
+/// # Errors
+/// As [`http_provider`].
+#[cfg(feature = "http")]
+pub fn http_provider_with(url: &str, keys: &[Key], retry: Retry) -> Result<DynProvider> {
     let parsed: alloy::transports::http::reqwest::Url = url
         .parse()
         .map_err(|e| Error::invalid(format!("`{url}` is not a URL")).with_source(format!("{e}")))?;
     if parsed.scheme() != "http" {
         return Err(Error::invalid(format!("`{url}` is not plain HTTP; give http://HOST:PORT")));
     }
-    provider(alloy::transports::http::Http::new(parsed), keys)
+    provider_with(alloy::transports::http::Http::new(parsed), keys, retry)
 }
 
-/// Starts an embedded chain in which each of `keys` has native coins, with a provider for it.
+/// Starts an embedded chain in which each of `keys` has a million native coins, with a provider for
+/// it.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without keys.

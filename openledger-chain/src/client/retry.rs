@@ -1,6 +1,7 @@
-//! Requests again, when a connection broke or a node was busy.
+//! Requests again, when a connection broke, a node was busy or no answer came.
 
 use std::{
+    future::poll_fn,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,13 +12,16 @@ use alloy::{
 };
 use tower::Service;
 
-/// How often a request is tried, and how long is waited in between.
+/// How long an answer is waited for, how often a request is tried, and how long is waited in between.
 ///
 /// Repeated are requests that ask. A transaction is sent again by whoever keeps account of it, and
 /// must learn of every try. Each pause is twice the last, or what the node names.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Retry {
+    /// How long an answer is waited for, in each try, of requests of every kind; then the connection
+    /// counts as broken. A node that searches all its logs may need longer than the default.
+    pub timeout: Duration,
     /// How often a request is sent in all.
     pub tries: u32,
     /// The pause after the first try.
@@ -27,9 +31,10 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// Seven tries in about sixteen seconds.
+    /// Half a minute for an answer; seven tries, with pauses of about sixteen seconds in all.
     fn default() -> Self {
         Self {
+            timeout: Duration::from_secs(30),
             tries: 7,
             first_pause: Duration::from_millis(250),
             longest_pause: Duration::from_secs(8),
@@ -38,6 +43,13 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// Returns this with another time to wait for an answer.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Returns this with another number of tries; one means none again.
     #[must_use]
     pub const fn with_tries(mut self, tries: u32) -> Self {
@@ -79,12 +91,12 @@ impl Service<RequestPacket> for Retrying {
     fn call(&mut self, packet: RequestPacket) -> TransportFut<'static> {
         let Self { mut inner, retry } = self.clone();
         if !packet.method_names().all(is_repeatable) {
-            return inner.call(packet);
+            return Box::pin(in_time(retry.timeout, inner.call(packet)));
         }
         Box::pin(async move {
             let mut pause = retry.first_pause;
             for _ in 1..retry.tries {
-                let answer = inner.call(packet.clone()).await;
+                let answer = in_time(retry.timeout, inner.call(packet.clone())).await;
                 let busy = match &answer {
                     Ok(answer) => answer.iter_errors().any(is_busy),
                     Err(error) => is_passing(error),
@@ -96,9 +108,24 @@ impl Service<RequestPacket> for Retrying {
                 tokio::time::sleep(pause_now).await;
                 pause = (pause * 2).min(retry.longest_pause);
             }
-            inner.call(packet).await
+            in_time(retry.timeout, inner.call(packet)).await
         })
     }
+}
+
+/// Waits for an answer, at most so long.
+async fn in_time(
+    timeout: Duration,
+    mut answer: TransportFut<'static>,
+) -> Result<ResponsePacket, TransportError> {
+    // An embedded chain answers at once; a runtime without timers is enough for it.
+    let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+    if let Poll::Ready(answer) = at_once {
+        return answer;
+    }
+    tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
+        Err(TransportErrorKind::custom_str(&format!("no answer within {timeout:?}")))
+    })
 }
 
 /// Whether a request may arrive twice unnoticed: those that send, make blocks or move the time may not.
