@@ -187,7 +187,8 @@ impl Ballots for EvmChain {
         let body = keccak256(tally.body());
         let claim =
             Contract::Claim { root: tally.root(), body, count, totals: typed(tally.totals()) };
-        self.send_for("submit a tally", self.ballots().submit(id, claim)).await
+        let sent = self.send("submit a tally", self.ballots().submit(id, claim)).await?;
+        sent.told(self.contracts().ballots, |event: Contract::TallySubmitted| Ok(event.tally))
     }
 
     async fn tally(&self, number: u64) -> Result<Submitted> {

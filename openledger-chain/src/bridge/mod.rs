@@ -45,6 +45,11 @@ pub use side::Side;
 /// - A step that is too early is [`Unavailable`] and retryable where the other chain or the
 ///   attestors have yet to do their part, [`Denied`] where a contract says so.
 ///
+/// # Errors
+/// Of each step, besides those above: [`Unavailable`] if a node does not answer; [`Corrupt`] for a
+/// message that is not the one its id names.
+///
+/// [`Corrupt`]: openledger_core::ErrorKind::Corrupt
 /// [`Denied`]: openledger_core::ErrorKind::Denied
 /// [`Unavailable`]: openledger_core::ErrorKind::Unavailable
 #[async_trait]

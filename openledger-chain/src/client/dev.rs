@@ -69,7 +69,7 @@ impl DevNode {
         self.tell("anvil_mine", (U64::from(blocks), U64::from(interval))).await
     }
 
-    /// Gives an account native coins.
+    /// Sets an account's native coins, in wei: 10^18 are a coin.
     ///
     /// # Errors
     /// As [`tick_by_block`](Self::tick_by_block).

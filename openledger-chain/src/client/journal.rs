@@ -25,8 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EvmChain, Sent, Tx,
-    error::Context,
-    send::{Attempt, Outgoing, Record},
+    send::{Attempt, Outgoing, Record, decoded},
 };
 
 /// Keeps bytes by name. Implement this to write a [`Journal`] elsewhere.
@@ -34,14 +33,21 @@ use super::{
 /// # Contract
 /// - What `save` has returned for is there after a crash; what it has not is there whole or as it
 ///   was before.
-/// - `load` returns what was saved last under the name.
+/// - `load` returns what was saved last under the name; what it would not return, `save` refuses.
 /// - Nobody else writes the same names meanwhile.
 #[async_trait]
 pub trait Keep: fmt::Debug + Send + Sync {
     /// Returns what is kept under `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if it cannot be read.
     async fn load(&self, name: &str) -> Result<Option<Bytes>>;
 
     /// Keeps `bytes` under `name`, in place of what was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] if they are more than it keeps under a name; [`ErrorKind::Unavailable`]
+    /// if they cannot be written.
     async fn save(&self, name: &str, bytes: Bytes) -> Result<()>;
 }
 
@@ -61,7 +67,7 @@ impl Keep for Memory {
     }
 }
 
-/// Keeps bytes in a folder, a file for each name, for one process at a time.
+/// Keeps bytes in a folder, a file for each name, for one process at a time; 64 MiB under a name.
 #[derive(Debug)]
 pub struct Files {
     folder: PathBuf,
@@ -114,6 +120,10 @@ impl Keep for Files {
     }
 
     async fn save(&self, name: &str, bytes: Bytes) -> Result<()> {
+        if bytes.len() as u64 > FILE_LIMIT {
+            let message = format!("{} bytes for `{name}`, more than {FILE_LIMIT}", bytes.len());
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
         openledger_core::file::write(self.path(name), &bytes)?;
         // The new name must outlive a loss of power too, not only the bytes.
         #[cfg(unix)]
@@ -192,21 +202,26 @@ impl Journal {
 
     /// Sends the call of a step, once: now, or at an earlier run, whose outcome is returned.
     ///
+    /// The value is what the call returned when it was tried before it was sent, as with
+    /// [`EvmChain::send_for`]; [`Tx::event`] is what happened.
+    ///
     /// # Errors
-    /// As [`EvmChain::send`], naming the step. [`ErrorKind::Conflict`] if the step was begun with
-    /// another call; [`ErrorKind::Corrupt`] if what was written is not a step. A transaction that
-    /// was reverted has done nothing: the step is free for another call.
+    /// As [`EvmChain::send_for`], naming the step. [`ErrorKind::Conflict`] if the step was begun
+    /// with another call, or the same on another chain; [`ErrorKind::Corrupt`] if what was written
+    /// is not a step. A transaction that was reverted has done nothing: the step is free for another
+    /// call.
     pub async fn step<P: Provider, D: CallDecoder + Unpin>(
         &mut self,
         step: &str,
         call: CallBuilder<P, D, Ethereum>,
     ) -> Result<Sent<D::CallOutput>> {
-        let mut outgoing = Outgoing::new(call.as_ref(), self.chain.sender, true);
+        let mut outgoing =
+            Outgoing::new(call.as_ref(), self.chain.chain_id, self.chain.sender, true);
         outgoing.key = keccak256([self.page(step).as_bytes(), outgoing.key.as_slice()].concat());
         let (tx, output) =
             self.send(step, &outgoing).await.map_err(|error| self.failed(step, error))?;
-        let value = call.decode_output(output).context("read what the call returned");
-        Ok(Sent { value: value.map_err(|error| self.failed(step, error))?, tx })
+        let value = decoded(step, &call, output, &tx).map_err(|error| self.failed(step, error))?;
+        Ok(Sent { value, tx })
     }
 
     /// Does what is not a transaction, and writes down what came of it; later runs return that.
@@ -214,7 +229,8 @@ impl Journal {
     /// `act` must be harmless to repeat: a crash after it and before the writing repeats it.
     ///
     /// # Errors
-    /// Those of `act`, naming the step; [`ErrorKind::Conflict`] if the step was a transaction.
+    /// Those of `act`, naming the step; [`ErrorKind::Conflict`] if the step was a transaction;
+    /// those of [`Keep::save`]. The bytes are kept as hexadecimal digits, which are twice as many.
     pub async fn note<F>(&mut self, step: &str, act: impl FnOnce() -> F) -> Result<Bytes>
     where
         F: Future<Output = Result<Bytes>>,

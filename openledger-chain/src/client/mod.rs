@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod journal;
 mod keyring;
+mod narrow;
 mod provider;
 mod retry;
 mod revert;
@@ -25,9 +26,9 @@ pub use deploy::{DeployOptions, Deployed, DisputeTerms, GovernancePreset, Power}
 pub use dev::{DevNode, NodeSnapshot};
 pub use event::Event;
 pub use journal::{Files, Journal, Keep, Memory};
-#[cfg(feature = "http")]
-pub use provider::http_provider;
 pub use provider::{embedded, provider, provider_with};
+#[cfg(feature = "http")]
+pub use provider::{http_provider, http_provider_with};
 pub use retry::Retry;
 pub use revert::Revert;
 pub use roles::{

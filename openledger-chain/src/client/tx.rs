@@ -1,7 +1,7 @@
 //! What came of a transaction.
 
 use alloy::{rpc::types::TransactionReceipt, sol_types::SolEvent};
-use openledger_core::{Address, B256, Bytes};
+use openledger_core::{Address, B256, Bytes, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Event;
@@ -48,6 +48,24 @@ impl<T> Sent<T> {
     pub(super) fn map<U>(self, value: impl FnOnce(T) -> U) -> Sent<U> {
         Sent { value: value(self.value), tx: self.tx }
     }
+
+    /// Returns what `read` finds in the first event of type `E` that the contract at `address`
+    /// logged.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt), naming the transaction, which
+    /// was included, if there is no such event; what `read` says.
+    pub(crate) fn told<E: SolEvent, U>(
+        self,
+        address: Address,
+        read: impl FnOnce(E) -> Result<U>,
+    ) -> Result<Sent<U>> {
+        let event = self.tx.event(address).ok_or_else(|| {
+            let (hash, event) = (self.tx.hash, E::SIGNATURE);
+            Error::corrupt(format!("transaction {hash} is included without a log `{event}`"))
+        })?;
+        Ok(Sent { value: read(event)?, tx: self.tx })
+    }
 }
 
 impl Tx {
@@ -85,5 +103,32 @@ impl From<&TransactionReceipt> for Tx {
             logs: logs.collect(),
             created: receipt.contract_address,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openledger_core::{ErrorKind, U256};
+
+    use super::*;
+    use crate::abi::open_token::OpenToken::Transfer;
+
+    #[test]
+    fn what_was_not_logged_by_the_contract_is_corrupt_and_names_the_transaction() {
+        let token = Address::repeat_byte(1);
+        let transfer = Transfer { from: token, to: token, value: U256::from(5) };
+        let logged = transfer.encode_log_data();
+        let topics = logged.topics().to_vec();
+        let log = TxLog { address: token, topics, data: logged.data };
+        let hash = B256::repeat_byte(7);
+        let tx = Tx { hash, block: 1, gas: 1, logs: vec![log], created: None };
+        let sent = Sent { value: (), tx };
+        let told = sent.clone().told(token, |event: Transfer| Ok(event.value));
+        assert_eq!(told.unwrap().value, U256::from(5));
+        let other = Address::repeat_byte(2);
+        let error = sent.told(other, |event: Transfer| Ok(event.value)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(&hash.to_string()), "{error}");
+        assert!(!error.is_retryable(), "sent again, it would happen twice");
     }
 }

@@ -8,6 +8,8 @@ use crate::Embedded;
 
 /// Requests in a batch at the most.
 const BATCH: usize = 1_000;
+/// Bytes of a batch's answers after which the rest of it is refused, as many as geth's.
+const ANSWERS: usize = 25_000_000;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -52,12 +54,12 @@ pub(super) fn answer(chain: &Embedded, body: &[u8]) -> Option<String> {
     }
 }
 
-/// Answers all requests that have an id, those that are none too.
+/// Answers all requests that have an id, those that are none too; past [`ANSWERS`] bytes with an error.
 fn answer_all(chain: &Embedded, raw: &[&RawValue]) -> Vec<String> {
     let requests: Vec<_> =
         raw.iter().map(|raw| serde_json::from_str::<Request<'_>>(raw.get())).collect();
     let asked = requests.iter().flatten().map(|request| (&*request.method, request.params));
-    let mut answers = chain.answer(asked).into_iter();
+    let mut answers = chain.answer(asked, ANSWERS).into_iter();
     let text = requests.iter().filter_map(|request| match request {
         Err(e) => Some(refusal(-32600, format!("this is not a request: {e}"))),
         Ok(request) => {

@@ -11,7 +11,7 @@ pub struct Genesis {
     pub chain_id: u64,
     /// Unix time of the first block.
     pub timestamp: u64,
-    /// Accounts and their native coins.
+    /// Accounts and their native coins, in wei: 10^18 are a coin.
     pub balances: Vec<(Address, U256)>,
     /// Whether headers carry the root of the state; without, it is zero.
     pub state_roots: bool,
@@ -39,7 +39,7 @@ impl Genesis {
         self
     }
 
-    /// Returns this with a million native coins for each of `accounts`.
+    /// Returns this with a million native coins (10^24 wei) for each of `accounts`.
     #[must_use]
     pub fn with_funded(mut self, accounts: impl IntoIterator<Item = Address>) -> Self {
         let million = U256::from(10).pow(U256::from(24));

@@ -161,20 +161,41 @@ impl Embedded {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers requests in their order, and returns when what they did is durable.
+    /// Answers requests in their order, and returns when what they did is durable. Once the answers
+    /// have more than `most` bytes, what is left is refused and not done.
     pub(crate) fn answer<'a>(
         &self,
         requests: impl Iterator<Item = (&'a str, Option<&'a RawValue>)>,
+        most: usize,
     ) -> Vec<ResponsePayload> {
         let mut node = self.lock();
-        let mut answers: Vec<_> =
-            requests.map(|(method, params)| rpc::answer(&mut node, method, params)).collect();
+        let mut size = 0usize;
+        let answers = requests.map(|(method, params)| {
+            if size > most {
+                return ResponsePayload::Failure(too_large(most));
+            }
+            let answer = rpc::answer(&mut node, method, params);
+            size = size.saturating_add(match &answer {
+                ResponsePayload::Success(result) => result.get().len(),
+                ResponsePayload::Failure(error) => {
+                    error.message.len() + error.data.as_ref().map_or(0, |data| data.get().len())
+                }
+            });
+            answer
+        });
+        let mut answers: Vec<_> = answers.collect();
         if let Err(failure) = node.flush() {
             let error = ErrorPayload::from(failure);
             answers.fill_with(|| ResponsePayload::Failure(error.clone()));
         }
         answers
     }
+}
+
+/// As geth refuses the rest of a batch.
+fn too_large(most: usize) -> ErrorPayload {
+    let message = format!("the answers before this one have more than {most} bytes; ask again");
+    ErrorPayload { code: -32_003, message: message.into(), data: None }
 }
 
 fn apply(node: &mut Node, op: &Op) -> Result<Done> {
@@ -210,7 +231,7 @@ impl Service<RequestPacket> for Embedded {
             let asked = requests.iter().map(|request| (request.method(), request.params()));
             let answers = requests
                 .iter()
-                .zip(this.answer(asked))
+                .zip(this.answer(asked, usize::MAX))
                 .map(|(request, payload)| Response { id: request.id().clone(), payload });
             let mut answers: Vec<Response> = answers.collect();
             Ok(match (&packet, answers.pop()) {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use openledger_chain::{
-    Charge, DeployOptions, Deployed, DevNode, Embedded, EvmChain, Files, Genesis, Journal, Keep,
-    Memory, Patience, Payments, Retry, Revert, Rewards, Sent,
+    Attributions, Batch, Charge, DeployOptions, Deployed, DevNode, Embedded, EvmChain, Files,
+    Genesis, Journal, Keep, Memory, Patience, Payments, Retry, Revert, Rewards, Sent,
     abi::{
         attribution_log::AttributionLog, inference_escrow::InferenceEscrow, open_token::OpenToken,
         reward_distributor::RewardDistributor,
@@ -186,6 +186,163 @@ async fn a_receipt_that_never_comes_is_an_error_with_the_hash_and_no_second_paym
     // Its outcome told, the same words are a new call.
     world.chain.transfer(FRIEND, open(5)).await.unwrap();
     assert_eq!(world.chain.balance(FRIEND).await.unwrap(), open(10));
+}
+
+#[tokio::test]
+async fn what_a_node_may_hold_is_kept_whatever_it_answers_afterwards() {
+    let (world, faults, node) = faulty_world().await;
+    let contracts = *world.chain.contracts();
+    let token = OpenToken::new(contracts.token, world.chain.provider());
+    let send = "eth_sendRawTransaction";
+    let receipt = "eth_getTransactionReceipt";
+    let unknown = || Fault::Refuse(-32601, "the method is not available".to_owned());
+    let mut paid = 0u64;
+    for (lost, then) in
+        [(Fault::DropAfter, receipt), (Fault::DropBefore, receipt), (Fault::DropBefore, send)]
+    {
+        for later in [Fault::Status(401), unknown()] {
+            paid += 1;
+            let context = format!("{lost:?}, then {later:?} for {then}");
+            let before = nonce(&world.chain).await;
+            let hash = Arc::new(Mutex::new(None));
+            let (first, second, seen) = (lost.clone(), later.clone(), Arc::clone(&hash));
+            faults.rewrite(move |asked| {
+                let mut seen = seen.lock().unwrap();
+                if asked.method == send && seen.is_none() {
+                    let (raw,): (Bytes,) = serde_json::from_str(asked.params).unwrap();
+                    *seen = Some(keccak256(raw));
+                    return Some(first.clone());
+                }
+                (asked.method == then && seen.is_some()).then(|| second.clone())
+            });
+            let (keep, name) = (Memory::default(), format!("gift {paid}"));
+            let pay = || token.transfer(FRIEND, U256::ONE);
+            let provider = world.chain.provider().clone();
+            let chain = EvmChain::connect(provider, contracts, world.chain.sender()).await;
+            let chain = chain.expect(&context).with_patience(at_once().1);
+            let mut journal = Journal::new(&chain, keep.clone(), &name);
+            let error = journal.step("pay", pay()).await.expect_err(&context);
+            faults.rewrite(|_| None);
+            let hash = hash.lock().unwrap().unwrap().to_string();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{context}: {error:?}");
+            assert!(error.is_retryable(), "{context}: {error:?}");
+            assert!(error.report().contains(&hash), "{context}: {}", error.report());
+            let page = keep.load(&format!("{name}/pay")).await.unwrap().unwrap();
+            let page = String::from_utf8(page.to_vec()).unwrap();
+            assert!(page.starts_with(r#"{"Signed":"#) && page.contains(&hash), "{context}: {page}");
+            // A new process, which has the journal and nothing else.
+            let mut journal = Journal::new(&stranger(&world, &node).await, keep, &name);
+            let sent = journal.step("pay", pay()).await.expect(&context);
+            assert_eq!(sent.tx.hash.to_string(), hash, "{context}");
+            let balance = world.chain.balance(FRIEND).await.unwrap();
+            assert_eq!(balance, Amount::from(paid), "{context}");
+            assert_eq!(nonce(&world.chain).await, before + 1, "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_amount_is_what_happened_and_not_what_the_call_returned_before() {
+    let (world, faults, _) = faulty_world().await;
+    let contracts = world.chain.contracts();
+    let escrow = InferenceEscrow::new(contracts.escrow, world.chain.provider());
+    let node = world.node.address();
+    let till = escrow.till(node).call().await.unwrap();
+    let payer = world.sending_as(&world.payer);
+    world.chain.transfer(till, open(5)).await.unwrap();
+    // Tried while five are there, included when there are eight.
+    faults.rewrite(|asked| (asked.method == "eth_sendRawTransaction").then_some(Fault::HangBefore));
+    assert!(until_killed(&faults, payer.collect(node)).await.is_none());
+    faults.rewrite(|_| None);
+    world.chain.transfer(till, open(3)).await.unwrap();
+    assert_eq!(payer.collect(node).await.unwrap().value, open(8));
+}
+
+mod lying {
+    openledger_chain::alloy::sol! {
+        #[sol(rpc)]
+        interface Lying {
+            function transfer(address to, uint256 amount) external returns (uint256[] memory);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_return_cannot_be_read_is_not_to_be_sent_again() {
+    let (world, _, _) = faulty_world().await;
+    let token = lying::Lying::new(world.chain.contracts().token, world.chain.provider());
+    let error = world.chain.send_for("pay", token.transfer(FRIEND, U256::ONE)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!error.is_retryable() && error.to_string().contains("is included"), "{error:?}");
+    assert_eq!(world.chain.balance(FRIEND).await.unwrap(), 1.into());
+}
+
+#[tokio::test]
+async fn a_step_begun_on_one_chain_is_not_taken_for_done_on_another() {
+    let deployer = keys()[0].address();
+    let mut chains = Vec::new();
+    for id in [1, 2] {
+        let provider =
+            provider_with(Embedded::new(&genesis().with_chain_id(id)), &keys(), at_once().0);
+        let options = DeployOptions::new(deployer);
+        chains.push(EvmChain::deploy(provider.unwrap(), options).await.unwrap().chain);
+    }
+    assert_eq!(chains[0].contracts(), chains[1].contracts(), "the same addresses on both");
+    let keep = Memory::default();
+    let mut outcomes = Vec::new();
+    for chain in &chains {
+        let token = OpenToken::new(chain.contracts().token, chain.provider());
+        let mut journal = Journal::new(chain, keep.clone(), "gift");
+        outcomes.push(journal.step("pay", token.transfer(FRIEND, U256::ONE)).await);
+    }
+    assert!(outcomes[0].is_ok());
+    let error = outcomes.pop().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert_eq!(chains[1].balance(FRIEND).await.unwrap(), Amount::ZERO);
+}
+
+#[tokio::test]
+async fn a_journal_in_files_writes_nothing_that_it_would_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Files::open(folder.path()).unwrap();
+    let most = Bytes::from(vec![0; 64 << 20]);
+    let more = Bytes::from(vec![0; (64 << 20) + 1]);
+    keep.save("most", most.clone()).await.unwrap();
+    assert_eq!(keep.load("most").await.unwrap(), Some(most));
+    let error = keep.save("more", more).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains("67108865 bytes for `more`"), "{error}");
+    assert_eq!(keep.load("more").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_number_past_its_width_is_an_error_and_sends_nothing() {
+    let (world, _, _) = faulty_world().await;
+    let before = nonce(&world.chain).await;
+    let wide = 1u64 << 40;
+    let deployer = world.chain.sender();
+    for (options, what) in [
+        (DeployOptions::new(deployer).with_delays(wide, 1, 1), "an activation delay of"),
+        (DeployOptions::new(deployer).with_delays(1, u64::MAX, 1), "a withdrawal delay of"),
+        (DeployOptions::new(deployer).with_delays(1, 1, wide), "a challenge window of"),
+    ] {
+        let error = EvmChain::deploy(world.chain.provider().clone(), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().starts_with(what), "{error}");
+        assert!(error.to_string().ends_with("more than 1099511627775"), "{error}");
+    }
+    let error = world.chain.authorize(FRIEND, open(1), wide).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let batch = Batch {
+        epoch: 1,
+        model: B256::ZERO,
+        root: FRIEND.into_word(),
+        body: B256::ZERO,
+        receipts: wide,
+    };
+    let error = world.chain.log_batch(&batch).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(nonce(&world.chain).await, before);
 }
 
 #[tokio::test]

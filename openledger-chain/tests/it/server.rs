@@ -3,14 +3,19 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use openledger_chain::{
-    DevNode, Devnet, Embedded, Genesis,
+    DevNode, Devnet, Embedded, Genesis, Retry,
     alloy::{providers::Provider, rpc::types::TransactionRequest},
-    devnet_key, http_provider,
+    devnet_key, http_provider, http_provider_with,
 };
-use openledger_core::{ErrorKind, U256};
+use openledger_core::{Address, Bytes, ErrorKind, U256};
 
 /// A running server that ends with the test.
 struct Running {
@@ -132,6 +137,60 @@ async fn a_request_past_the_limit_is_refused() {
     let many = format!("[{}]", vec!["1"; 1_001].join(","));
     let answers = raw(running.address, vec![post(&many)]).await;
     assert!(answers[0].2.contains("1001 requests"), "{}", answers[0].2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_with_too_large_answers_is_answered_in_part_and_the_rest_is_not_done() {
+    let chain = Embedded::new(&Genesis::default());
+    let dev = DevNode::new(openledger_chain::provider(chain.clone(), &[devnet_key(0)]).unwrap());
+    let contract = Address::repeat_byte(0xcc);
+    dev.set_code(contract, Bytes::from(vec![0x5b; 24_000])).await.unwrap();
+    let running = start(chain).await;
+    let code = format!(r#"{{"id":1,"method":"eth_getCode","params":["{contract}","latest"]}}"#);
+    let mut batch = vec![code; 600];
+    batch.push(r#"{"id":2,"method":"evm_mine","params":[]}"#.to_owned());
+    let number = r#"{"id":3,"method":"eth_blockNumber"}"#;
+    let batch = format!("[{}]", batch.join(","));
+    let answers = raw(running.address, vec![post(&batch), post(number)]).await;
+    assert!(answers[0].2.len() < 25_300_000, "{}", answers[0].2.len());
+    let all: Vec<serde_json::Value> = serde_json::from_str(&answers[0].2).unwrap();
+    assert_eq!(all.len(), 601, "each has its answer");
+    let refused = all.iter().position(|answer| answer.get("error").is_some()).unwrap();
+    assert_eq!(refused, 25_000_000 / 48_004 + 1);
+    for answer in &all[refused..] {
+        assert_eq!(answer["error"]["code"], -32_003);
+    }
+    assert_eq!(all[600]["id"], 2);
+    assert!(answers[1].2.contains(r#""result":"0x0""#), "no block was made: {}", answers[1].2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_never_answers_is_given_up_in_time() {
+    let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(silent.accept().await.unwrap());
+            accepted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let retry = Retry::default()
+        .with_timeout(Duration::from_millis(200))
+        .with_tries(3)
+        .with_pauses(Duration::ZERO, Duration::ZERO);
+    let node = http_provider_with(&url, &[devnet_key(0)], retry).unwrap();
+    let asked = tokio::time::timeout(Duration::from_secs(60), node.get_block_number()).await;
+    let error = asked.expect("it does not hang").unwrap_err();
+    assert!(error.to_string().contains("no answer within 200ms"), "{error}");
+    assert_eq!(connections.load(Ordering::Relaxed), 3, "it is tried again");
+    // What sends is not tried again by the transport, and does not hang either.
+    let sent = node.send_raw_transaction(&[1]);
+    let sent = tokio::time::timeout(Duration::from_secs(60), sent).await;
+    assert!(sent.expect("it does not hang").is_err());
+    assert_eq!(connections.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

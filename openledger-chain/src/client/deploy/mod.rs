@@ -1,5 +1,6 @@
-//! Puts the contracts on a chain and gives all power over them to governance.
+//! Puts the contracts on a chain and hands the power over them to governance.
 
+mod numbers;
 mod options;
 mod powers;
 
@@ -12,6 +13,8 @@ use openledger_core::{Address, Bytes, Error, ErrorKind, Result};
 
 pub use options::{DeployOptions, DisputeTerms, GovernancePreset};
 pub use powers::Power;
+
+use numbers::Numbers;
 
 use super::{Contracts, EvmChain, Tx, error::node_error, roles::to_u128, send::create};
 use crate::abi::{
@@ -50,18 +53,24 @@ pub struct Deployed {
 const DAY: u64 = 24 * 3_600;
 
 impl EvmChain {
-    /// Deploys all contracts and gives all power over them to governance: afterwards the deployer has
-    /// none, and the guardian and the nodes have what their roles say.
+    /// Deploys all contracts and gives all power over them to governance, beside what the options
+    /// give the guardian and the nodes.
+    ///
+    /// The deployer keeps nothing of its own; the chain is asked whether that is so. Where the options
+    /// name it as guardian or node, as [`DeployOptions::new`] does, it has those powers.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if the node does not take a transaction; [`ErrorKind::Denied`] if
-    /// another transaction of the deployer's comes between, or the deployer kept power.
+    /// [`ErrorKind::Invalid`] before anything is sent, if a number of the options is more than a
+    /// contract holds; [`ErrorKind::Unavailable`] if the node does not take a transaction;
+    /// [`ErrorKind::Denied`] if another transaction of the deployer's comes between, or the deployer
+    /// has a power that the options do not give it.
     pub async fn deploy(provider: DynProvider, options: DeployOptions) -> Result<Deployed> {
-        let mut script = Script { provider, from: options.deployer, txs: Vec::new() };
+        let numbers = Numbers::of(&options)?;
+        let mut script = Script { provider, from: options.deployer, numbers, txs: Vec::new() };
         let contracts = script.contracts(&options).await?;
         let chain = Self::connect(script.provider, contracts, options.deployer).await?;
         let mut txs = script.txs;
-        txs.extend(chain.give_powers(&options).await?);
+        txs.extend(chain.give_powers(&options, numbers).await?);
         let kept = chain.powers_of(options.deployer).await?;
         if let Some(power) = kept.into_iter().find(|&power| !options.gives(power)) {
             let message = format!("the deployer kept the power of {power:?}");
@@ -75,6 +84,7 @@ impl EvmChain {
 struct Script {
     provider: DynProvider,
     from: Address,
+    numbers: Numbers,
     txs: Vec<Tx>,
 }
 
@@ -95,14 +105,7 @@ impl Script {
     /// The timelock names the governor and the ballot box as its only proposers before they exist, so
     /// that nobody was ever its master; their addresses follow from the deployer's nonce.
     async fn governance(&mut self, options: &DeployOptions, at: &mut Contracts) -> Result<()> {
-        let GovernancePreset {
-            threshold,
-            voting_delay,
-            voting_period,
-            extension,
-            quorum_bps,
-            timelock,
-        } = options.governance;
+        let GovernancePreset { threshold, quorum_bps, timelock, .. } = options.governance;
         let asked = self.provider.get_transaction_count(self.from).await;
         let nonce = asked.map_err(node_error("ask for the deployer's nonce"))?;
         let [governor, ballots] = [1, 2].map(|later| self.from.create(nonce + later));
@@ -116,9 +119,9 @@ impl Script {
 
         let preset = Preset {
             proposalThreshold: threshold.units(),
-            votingDelay: Uint::from(voting_delay),
-            votingPeriod: seconds(voting_period)?,
-            extension: Uint::from(extension),
+            votingDelay: Uint::from(self.numbers.voting_delay),
+            votingPeriod: self.numbers.voting_period,
+            extension: self.numbers.extension,
             quorumBps: quorum_bps,
         };
         let call = OpenGovernor::constructorCall {
@@ -133,8 +136,8 @@ impl Script {
             threshold: threshold.units(),
             bond: to_u128(options::open(1_000))?,
             demandBond: to_u128(options::open(10))?,
-            votingDelay: Uint::from(voting_delay),
-            votingPeriod: Uint::from(voting_period),
+            votingDelay: self.numbers.voting_delay,
+            votingPeriod: Uint::from(self.numbers.voting_period),
             submissionWindow: Uint::from(3 * DAY),
             challengeWindow: Uint::from(3 * DAY),
             answerWindow: Uint::from(DAY),
@@ -193,14 +196,14 @@ impl Script {
             stakingPool_: staking_pool,
         };
         at.fees = self.put(&FeePolicy::BYTECODE, call).await?;
-        let delay = Uint::from(options.activation_delay);
+        let delay = self.numbers.activation_delay;
         let call = RewardDistributor::constructorCall { authority, token, delay };
         at.distributor = self.put(&RewardDistributor::BYTECODE, call).await?;
         let call = InferenceEscrow::constructorCall {
             token,
             log: at.attributions,
             distributor: at.distributor,
-            withdrawalDelay_: Uint::from(options.withdrawal_delay),
+            withdrawalDelay_: self.numbers.withdrawal_delay,
             authority,
         };
         at.escrow = self.put(&InferenceEscrow::BYTECODE, call).await?;
@@ -208,9 +211,9 @@ impl Script {
         at.staking = self.put(&Staking::BYTECODE, call).await?;
 
         let terms = &options.disputes;
-        let [defence, commit, reveal, appeal, ruling] = terms.windows.map(Uint::from);
+        let [defence, commit, reveal, appeal, ruling] = self.numbers.windows;
         let initial = Terms {
-            bond: Uint::from(to_u128(terms.bond)?),
+            bond: self.numbers.bond,
             defence,
             commit,
             reveal,
@@ -264,8 +267,4 @@ impl Script {
         let call = RegistryProxy::constructorCall { implementation, initialisation };
         self.put(&RegistryProxy::BYTECODE, call).await
     }
-}
-
-fn seconds(time: u64) -> Result<u32> {
-    u32::try_from(time).map_err(|_| Error::invalid(format!("a voting period of {time} seconds")))
 }

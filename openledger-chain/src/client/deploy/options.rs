@@ -8,15 +8,16 @@ const DAY: u64 = 24 * 3_600;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeployOptions {
-    /// Sends the transactions and pays for them; it keeps no power.
+    /// Sends the transactions and pays for them. Until the last of them it says who may do what; after
+    /// it, it has what other fields name it for and nothing else.
     pub deployer: Address,
     /// Holds all OPEN at first, and gets the platform's part of fees and what slashes take.
     pub treasury: Address,
     /// Gets the stakers' part of fees.
     pub staking_pool: Address,
-    /// Log batches of receipts and submit roots of claims.
+    /// Log batches of receipts and submit roots of claims, which say who is paid what.
     pub nodes: Vec<Address>,
-    /// May pause, and veto what is not in force yet; nothing else.
+    /// May pause, and veto roots, slashes and proposals that are not in force yet; nothing else.
     pub guardian: Address,
     /// Seconds between a root's submission and its activation.
     pub activation_delay: u64,
@@ -31,7 +32,40 @@ pub struct DeployOptions {
 }
 
 impl DeployOptions {
-    /// Everything in the hands of `deployer` but power, which is governance's; a day for each delay.
+    /// One account for everything: `deployer` holds all OPEN, gets the platform's and the stakers'
+    /// parts of fees, and is the guardian and the only node; all other power is governance's. A day
+    /// for each delay.
+    ///
+    /// That is for trying things out. Where others use the contracts, name them:
+    /// [`with_treasury`](Self::with_treasury), [`with_staking_pool`](Self::with_staking_pool),
+    /// [`with_guardian`](Self::with_guardian) and [`with_nodes`](Self::with_nodes); a deployer that
+    /// is none of these has nothing afterwards.
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_chain::{DeployOptions, EvmChain, Genesis, Power, embedded};
+    /// use openledger_core::{Address, B256, Key};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let key = Key::from_bytes(B256::repeat_byte(7))?;
+    /// let me = key.address();
+    /// let provider = embedded(Genesis::default(), &[key])?;
+    ///
+    /// let alone = EvmChain::deploy(provider.clone(), DeployOptions::new(me)).await?.chain;
+    /// assert_eq!(alone.powers_of(me).await?, [Power::Guardian, Power::Updater]);
+    ///
+    /// let [treasury, pool, guardian, node] = [1, 2, 3, 4].map(Address::repeat_byte);
+    /// let options = DeployOptions::new(me)
+    ///     .with_treasury(treasury)
+    ///     .with_staking_pool(pool)
+    ///     .with_guardian(guardian)
+    ///     .with_nodes([node]);
+    /// let shared = EvmChain::deploy(provider, options).await?.chain;
+    /// assert!(shared.powers_of(me).await?.is_empty());
+    /// assert_eq!(shared.powers_of(guardian).await?, [Power::Guardian]);
+    /// # Ok::<(), openledger_core::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn new(deployer: Address) -> Self {
         Self {
             deployer,

@@ -1,12 +1,12 @@
 //! Who may do what: roles in the access manager and in the timelock.
 
 use alloy::{
-    primitives::{FixedBytes, Uint, keccak256},
+    primitives::{FixedBytes, keccak256},
     sol_types::SolCall,
 };
 use openledger_core::{Address, B256, Bytes, Result};
 
-use super::DeployOptions;
+use super::{DeployOptions, numbers::Numbers};
 use crate::{
     EvmChain, Tx,
     abi::{
@@ -54,10 +54,14 @@ impl DeployOptions {
 
 impl EvmChain {
     /// Sets who may call what and hands the rest to the timelock.
-    pub(super) async fn give_powers(&self, options: &DeployOptions) -> Result<Vec<Tx>> {
+    pub(super) async fn give_powers(
+        &self,
+        options: &DeployOptions,
+        numbers: Numbers,
+    ) -> Result<Vec<Tx>> {
         let at = &self.contracts;
         let log = AttributionLog::new(at.attributions, &self.provider);
-        let window = log.setWindow(Uint::from(options.challenge_window));
+        let window = log.setWindow(numbers.challenge_window);
         let mut txs = vec![self.send("set the challenge window", window).await?.tx];
         for &node in &options.nodes {
             txs.push(self.send("admit a node", log.admit(node)).await?.tx);

@@ -17,18 +17,41 @@ use crate::{EvmChain, Sent, abi::access_grants::AccessGrants};
 #[async_trait]
 pub trait Access: Send + Sync {
     /// Asks, as the sender, to use a Datanet for a stated purpose.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if there is no such Datanet or the
+    /// sender asked before; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn request_access(&self, datanet: DatanetId, purpose: B256) -> Result<Sent>;
 
     /// Denies a request, as the Datanet's owner.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender does not own the
+    /// Datanet or nothing is asked;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn deny_access(&self, datanet: DatanetId, who: Address, purpose: B256) -> Result<Sent>;
 
     /// Records a grant that the Datanet's owner signed; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the signature is not the
+    /// owner's, its deadline has passed, the grant is recorded, revoked or of a scope unknown to
+    /// the contract, or the grantee has as many as the contract keeps;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn grant_access(&self, grant: &Verified<Grant>) -> Result<Sent>;
 
     /// Revokes a grant, as the Datanet's owner.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender does not own the
+    /// Datanet or the grant is revoked;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn revoke_access(&self, grant: &Grant) -> Result<Sent>;
 
     /// Returns whether `who` may do `scope` with a version of a Datanet at `time` (Unix).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn may(&self, use_: &Use, time: u64) -> Result<bool>;
 }
 

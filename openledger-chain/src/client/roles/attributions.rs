@@ -1,10 +1,10 @@
 //! Batches of receipts.
 
-use alloy::primitives::Uint;
 use async_trait::async_trait;
 use openledger_core::{Address, B256, Error, ErrorKind, ReceiptId, Result};
 use serde::{Deserialize, Serialize};
 
+use super::super::narrow::fit;
 use crate::{EvmChain, Sent, abi::attribution_log::AttributionLog};
 
 /// Batches of receipts: a root on chain, the receipts where anybody can fetch them.
@@ -15,12 +15,23 @@ use crate::{EvmChain, Sent, abi::attribution_log::AttributionLog};
 #[async_trait]
 pub trait Attributions: Send + Sync {
     /// Logs a batch of the sender's receipts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for more receipts than the contract counts; [`ErrorKind::Denied`] if
+    /// the sender is no node, the batch is empty or was logged before; [`ErrorKind::Unavailable`].
     async fn log_batch(&self, batch: &Batch) -> Result<Sent<BatchName>>;
 
     /// Returns what became of a batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none such; [`ErrorKind::Unavailable`].
     async fn batch(&self, name: BatchName) -> Result<BatchStatus>;
 
     /// Returns whether a receipt is in a batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if there is no such batch or the proof is longer than any tree;
+    /// [`ErrorKind::Unavailable`].
     async fn contains_receipt(
         &self,
         name: BatchName,
@@ -84,7 +95,8 @@ impl Attributions for EvmChain {
     async fn log_batch(&self, batch: &Batch) -> Result<Sent<BatchName>> {
         let Batch { epoch, model, root, body, receipts } = *batch;
         let log = AttributionLog::new(self.contracts.attributions, &self.provider);
-        let call = log.log(epoch, model, root, body, Uint::from(receipts));
+        let receipts = fit(receipts, "a batch's receipts")?;
+        let call = log.log(epoch, model, root, body, receipts);
         let sent = self.send("log a batch of receipts", call).await?;
         Ok(sent.map(|()| BatchName { node: self.sender, root }))
     }

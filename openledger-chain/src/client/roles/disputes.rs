@@ -5,10 +5,16 @@ use openledger_core::{
     Address, Amount, B256, Error, ErrorKind, ReceiptId, Result, U256, keccak256,
 };
 
-use super::{attributions::BatchName, registry::ContributionName};
+use super::{super::narrow::narrow, attributions::BatchName, registry::ContributionName};
 use crate::{
     EvmChain, Sent,
-    abi::{dispute::Dispute, open_token::OpenToken},
+    abi::{
+        dispute::{
+            Dispute,
+            Dispute::{Credited, Opened, Withdrawn},
+        },
+        open_token::OpenToken,
+    },
 };
 use alloy::sol_types::SolValue;
 
@@ -18,10 +24,17 @@ use alloy::sol_types::SolValue;
 /// - A batch that is disputed cannot be settled; one whose dispute is upheld never.
 /// - What each side puts down goes to the other and to the validators, to the unit, if it loses.
 /// - Every case ends: after its last window anybody can finalise it.
+/// - What was paid or numbered is read from the transaction's logs, not from a call before it; a
+///   receipt without that log is [`ErrorKind::Corrupt`], and nothing to send again.
 #[async_trait]
 pub trait Disputes: Send + Sync {
     /// Disputes the shares of a receipt of a batch that is not final; `evidence` is the digest of what
     /// the challenger publishes. Returns the case's number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the batch is final, the receipt is not in it, the same is disputed
+    /// already, the node is the sender, or the sender has less than the bond;
+    /// [`ErrorKind::Unavailable`].
     async fn dispute_receipt(
         &self,
         batch: BatchName,
@@ -31,6 +44,10 @@ pub trait Disputes: Send + Sync {
     ) -> Result<Sent<u64>>;
 
     /// Disputes a contribution.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if there is no such contribution, the same is disputed already, the
+    /// contributor is the sender, or the sender has less than the bond; [`ErrorKind::Unavailable`].
     async fn dispute_contribution(
         &self,
         name: &ContributionName,
@@ -39,30 +56,63 @@ pub trait Disputes: Send + Sync {
     ) -> Result<Sent<u64>>;
 
     /// Puts the accused's bond down.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case is not in its defence, the sender is not accused, has
+    /// defended, or has less than the bond; [`ErrorKind::Unavailable`].
     async fn defend(&self, case: u64) -> Result<Sent>;
 
     /// Commits the sender, a validator, to a choice.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case takes no commitments, the sender is a party, has no stake
+    /// or has committed; [`ErrorKind::Unavailable`].
     async fn commit(&self, case: u64, choice: &Choice) -> Result<Sent>;
 
     /// Reveals what a validator committed to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case takes no choices, or this is not what was committed to, or
+    /// was revealed; [`ErrorKind::Unavailable`].
     async fn reveal(&self, case: u64, voter: Address, choice: &Choice) -> Result<Sent>;
 
     /// Counts the votes; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case is not there yet or past it; [`ErrorKind::Unavailable`].
     async fn tally(&self, case: u64) -> Result<Sent>;
 
     /// Takes a case to governance, as a party that has not won.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case cannot be appealed now, or the sender is no party, has
+    /// won, or has less than two bonds; [`ErrorKind::Unavailable`].
     async fn appeal(&self, case: u64) -> Result<Sent>;
 
     /// Ends a case whose windows are over; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case is not decided or is over; [`ErrorKind::Unavailable`].
     async fn finalise(&self, case: u64) -> Result<Sent>;
 
     /// Credits a validator that was right with its part of the loser's bond; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the case is not over, or the voter has nothing to get or has it;
+    /// [`ErrorKind::Unavailable`].
     async fn claim_part(&self, case: u64, voter: Address) -> Result<Sent<Amount>>;
 
     /// Pays an account what cases credited it with; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the account has no credit; [`ErrorKind::Unavailable`].
     async fn withdraw_credit(&self, account: Address) -> Result<Sent<Amount>>;
 
     /// Returns where a case stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if there is no such case; [`ErrorKind::Unsupported`] for a phase this
+    /// client does not know; [`ErrorKind::Unavailable`].
     async fn case(&self, case: u64) -> Result<CaseStatus>;
 }
 
@@ -191,7 +241,9 @@ impl Disputes for EvmChain {
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         let BatchName { node, root } = batch;
         let call = disputes.openReceipt(node, root, receipt.into(), proof.to_vec(), evidence);
-        Ok(self.send_for("dispute a receipt", call).await?.map(|case| case.to()))
+        let sent = self.send("dispute a receipt", call).await?;
+        let number = |event: Opened| narrow(event.id, "the number of a case");
+        sent.told(self.contracts.disputes, number)
     }
 
     async fn dispute_contribution(
@@ -205,7 +257,9 @@ impl Disputes for EvmChain {
         let ContributionName { datanet, contributor, root } = *name;
         let call =
             disputes.openContribution(datanet.into(), contributor, root, ground as u8, evidence);
-        Ok(self.send_for("dispute a contribution", call).await?.map(|case| case.to()))
+        let sent = self.send("dispute a contribution", call).await?;
+        let number = |event: Opened| narrow(event.id, "the number of a case");
+        sent.told(self.contracts.disputes, number)
     }
 
     async fn defend(&self, case: u64) -> Result<Sent> {
@@ -245,12 +299,17 @@ impl Disputes for EvmChain {
     async fn claim_part(&self, case: u64, voter: Address) -> Result<Sent<Amount>> {
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
         let call = disputes.claim(U256::from(case), voter);
-        Ok(self.send_for("claim a validator's part", call).await?.map(Amount::new))
+        let sent = self.send("claim a validator's part", call).await?;
+        // A part of less than a unit is not logged.
+        let credited = sent.tx.event::<Credited>(self.contracts.disputes);
+        let part = credited.map_or(Amount::ZERO, |event| Amount::new(event.amount));
+        Ok(sent.map(|()| part))
     }
 
     async fn withdraw_credit(&self, account: Address) -> Result<Sent<Amount>> {
         let disputes = Dispute::new(self.contracts.disputes, &self.provider);
-        Ok(self.send_for("withdraw a credit", disputes.withdraw(account)).await?.map(Amount::new))
+        let sent = self.send("withdraw a credit", disputes.withdraw(account)).await?;
+        sent.told(self.contracts.disputes, |event: Withdrawn| Ok(Amount::new(event.amount)))
     }
 
     async fn case(&self, case: u64) -> Result<CaseStatus> {

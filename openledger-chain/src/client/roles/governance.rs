@@ -10,7 +10,10 @@ use openledger_core::{
 use super::signature;
 use crate::{
     EvmChain, Sent,
-    abi::{governance_open::GovernanceOpen, open_governor::OpenGovernor},
+    abi::{
+        governance_open::GovernanceOpen,
+        open_governor::{OpenGovernor, OpenGovernor::ProposalCreated},
+    },
     ballots::Support,
 };
 
@@ -21,28 +24,59 @@ use crate::{
 /// - What is decided waits in the timelock before anybody can execute it.
 #[async_trait]
 pub trait Governance: Send + Sync {
-    /// Wraps the sender's native coins into GOPEN and gives their votes to `to`.
+    /// Wraps the sender's native coins into GOPEN and gives the votes of all its GOPEN to `to`. A unit
+    /// of `amount` is the coin's smallest (wei): 10^18 of them are a coin and become a GOPEN.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the contract refuses; [`ErrorKind::Unavailable`], also if the
+    /// sender has too few coins.
     async fn lock_votes(&self, amount: Amount, to: Address) -> Result<Vec<Sent>>;
 
     /// Proposes that the timelock makes `actions`; returns the proposal's id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the sender has too few votes, or the same was proposed before;
+    /// [`ErrorKind::Unavailable`].
     async fn propose(&self, proposal: &Proposal) -> Result<Sent<U256>>;
 
     /// Votes as the sender.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the proposal is not voted on now, or the sender has voted;
+    /// [`ErrorKind::Unavailable`].
     async fn vote(&self, proposal: U256, support: Support) -> Result<Sent>;
 
     /// Brings a vote somebody signed; the voter pays nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the signature is not the voter's or for another nonce, the proposal
+    /// is not voted on now, or the voter has voted; [`ErrorKind::Unavailable`].
     async fn relay_vote(&self, vote: &SignedVote) -> Result<Sent>;
 
     /// Puts a proposal that won into the timelock; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the proposal has not won or is queued; [`ErrorKind::Unavailable`].
     async fn queue(&self, proposal: &Proposal) -> Result<Sent>;
 
     /// Executes what has waited long enough; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the proposal is not queued or waits still, or one of its calls
+    /// fails; [`ErrorKind::Unavailable`].
     async fn execute(&self, proposal: &Proposal) -> Result<Sent>;
 
     /// Returns where a proposal stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if there is no such proposal; [`ErrorKind::Unsupported`] for a state
+    /// this client does not know; [`ErrorKind::Unavailable`].
     async fn state(&self, proposal: U256) -> Result<ProposalState>;
 
     /// Returns a voter's next nonce for signed votes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
     async fn vote_nonce(&self, voter: Address) -> Result<U256>;
 }
 
@@ -62,7 +96,7 @@ pub struct Proposal {
 pub struct Action {
     /// The contract called.
     pub target: Address,
-    /// Native coins sent along.
+    /// Native coins sent along, in wei: 10^18 are a coin.
     pub value: U256,
     /// The call, ABI-encoded.
     pub call: Bytes,
@@ -161,7 +195,8 @@ impl Governance for EvmChain {
         let governor = OpenGovernor::new(self.contracts.governor, &self.provider);
         let (targets, values, calls) = proposal.lists();
         let call = governor.propose(targets, values, calls, proposal.description.clone());
-        self.send_for("propose", call).await
+        let sent = self.send("propose", call).await?;
+        sent.told(self.contracts.governor, |event: ProposalCreated| Ok(event.proposalId))
     }
 
     async fn vote(&self, proposal: U256, support: Support) -> Result<Sent> {

@@ -16,18 +16,40 @@ use crate::{EvmChain, Sent, abi::model_registry::ModelRegistry};
 #[async_trait]
 pub trait Models: Send + Sync {
     /// Registers the sender's model or adapter.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a price past 2^128 units;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender registered the model
+    /// before, it is its own parent, or a Datanet version was not published;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn register(&self, entry: &ModelEntry) -> Result<Sent>;
 
     /// Changes the price of the sender's model; receipts signed before keep the fee they name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a price past 2^128 units;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender has no such model or
+    /// revoked it; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn set_price(&self, model: B256, price: Price) -> Result<Sent>;
 
     /// Says that the sender's model should no longer be used but for its successor; zero for none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender has no such model,
+    /// or it is not offered; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn deprecate(&self, model: B256, successor: B256) -> Result<Sent>;
 
     /// Withdraws the sender's model for good.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender has no such model or
+    /// revoked it; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn revoke_model(&self, model: B256) -> Result<Sent>;
 
     /// Returns what `owner` registered under the hash `model`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn model(&self, owner: Address, model: B256) -> Result<Option<ModelStatus>>;
 }
 

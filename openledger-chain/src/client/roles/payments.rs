@@ -1,14 +1,20 @@
 //! Money for inferences.
 
-use alloy::primitives::Uint;
 use async_trait::async_trait;
 use openledger_core::{Address, Amount, B256, Result, U256};
 use serde::{Deserialize, Serialize};
 
-use super::to_u128;
+use super::{super::narrow::fit, to_u128};
 use crate::{
     EvmChain, Sent,
-    abi::{fee_policy::FeePolicy, inference_escrow::InferenceEscrow, open_token::OpenToken},
+    abi::{
+        fee_policy::FeePolicy,
+        inference_escrow::{
+            InferenceEscrow,
+            InferenceEscrow::{Collected, Settled, Withdrawn},
+        },
+        open_token::OpenToken,
+    },
     settlement::FeeSplit,
 };
 
@@ -18,37 +24,83 @@ use crate::{
 /// - What is authorized is reserved: a node can rely on it until it expires, nobody else can take it.
 /// - A batch is settled once, when it is final, out of what its node was authorized for.
 /// - What is charged goes to rewards and nowhere else.
+/// - What was paid or numbered is read from the transaction's logs, not from a call before it; a
+///   receipt without that log is [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt), and
+///   nothing to send again.
 #[async_trait]
 pub trait Payments: Send + Sync {
     /// Puts the sender's OPEN into escrow.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the amount is zero or more than
+    /// the sender has; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn deposit(&self, amount: Amount) -> Result<Vec<Sent>>;
 
     /// Reserves `amount` of the sender's deposit for a node until `expires_at` (Unix time), on top of
     /// what is reserved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for an amount past 2^128 units
+    /// or a time past 2^40; [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender
+    /// has less in escrow, or the contract does not take the time or the node;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn authorize(&self, node: Address, amount: Amount, expires_at: u64) -> Result<Sent>;
 
     /// Gives an expired reservation back to its payer; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if nothing is reserved or the
+    /// reservation has not expired;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn release(&self, payer: Address, node: Address) -> Result<Sent>;
 
     /// Charges payers for a batch of the sender's that is final; returns the sum.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the batch is not final, was
+    /// settled, or a payer reserved less for the sender;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn settle(&self, batch: B256, charges: &[Charge]) -> Result<Sent<Amount>>;
 
     /// Returns what an account has in escrow, beside what is reserved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn deposited(&self, payer: Address) -> Result<Amount>;
 
     /// Returns what is reserved for a node, and until when.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn reserved(&self, payer: Address, node: Address) -> Result<Reservation>;
 
     /// Announces that the sender takes `amount` of its deposit back after the delay.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for an amount past 2^128 units;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the contract refuses;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn request_withdrawal(&self, amount: Amount) -> Result<Sent>;
 
     /// Pays the sender what it announced.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the delay is not over or there
+    /// is nothing to pay; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn withdraw(&self) -> Result<Sent<Amount>>;
 
     /// Makes what came to a node's till chargeable by that node; anybody may. Returns how much.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the till is empty;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn collect(&self, node: Address) -> Result<Sent<Amount>>;
 
     /// Returns how fees are divided, and who gets the platform's and the stakers' parts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the parts the contract tells
+    /// are not a whole; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn fee_split(&self) -> Result<(FeeSplit, FeeAccounts)>;
 }
 
@@ -95,7 +147,8 @@ impl Payments for EvmChain {
 
     async fn authorize(&self, node: Address, amount: Amount, expires_at: u64) -> Result<Sent> {
         let escrow = InferenceEscrow::new(self.contracts.escrow, &self.provider);
-        let call = escrow.authorize(node, to_u128(amount)?, Uint::from(expires_at));
+        let expires_at = fit(expires_at, "the end of a reservation")?;
+        let call = escrow.authorize(node, to_u128(amount)?, expires_at);
         self.send("authorize a node", call).await
     }
 
@@ -113,8 +166,8 @@ impl Payments for EvmChain {
             })
             .collect();
         let escrow = InferenceEscrow::new(self.contracts.escrow, &self.provider);
-        let sent = self.send_for("settle a batch", escrow.settle(batch, charges)).await?;
-        Ok(sent.map(Amount::new))
+        let sent = self.send("settle a batch", escrow.settle(batch, charges)).await?;
+        sent.told(self.contracts.escrow, |event: Settled| Ok(Amount::new(event.total)))
     }
 
     async fn deposited(&self, payer: Address) -> Result<Amount> {
@@ -139,12 +192,14 @@ impl Payments for EvmChain {
 
     async fn withdraw(&self) -> Result<Sent<Amount>> {
         let escrow = InferenceEscrow::new(self.contracts.escrow, &self.provider);
-        Ok(self.send_for("withdraw", escrow.withdraw()).await?.map(Amount::new))
+        let sent = self.send("withdraw", escrow.withdraw()).await?;
+        sent.told(self.contracts.escrow, |event: Withdrawn| Ok(Amount::new(event.amount)))
     }
 
     async fn collect(&self, node: Address) -> Result<Sent<Amount>> {
         let escrow = InferenceEscrow::new(self.contracts.escrow, &self.provider);
-        Ok(self.send_for("collect a till", escrow.collect(node)).await?.map(Amount::new))
+        let sent = self.send("collect a till", escrow.collect(node)).await?;
+        sent.told(self.contracts.escrow, |event: Collected| Ok(Amount::new(event.amount)))
     }
 
     async fn fee_split(&self) -> Result<(FeeSplit, FeeAccounts)> {

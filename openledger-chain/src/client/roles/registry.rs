@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::signature;
 use crate::{
     EvmChain, Sent,
-    abi::{contribution_registry::ContributionRegistry, datanet_registry::DatanetRegistry},
+    abi::{
+        contribution_registry::ContributionRegistry,
+        datanet_registry::{DatanetRegistry, DatanetRegistry::DatanetCreated},
+    },
 };
 
 /// Datanets and what is contributed to them.
@@ -22,29 +25,61 @@ use crate::{
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// Creates a Datanet of the sender's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the name is empty or the sender has a Datanet of that name;
+    /// [`ErrorKind::Unavailable`].
     async fn create_datanet(&self, entry: &DatanetEntry) -> Result<Sent<DatanetId>>;
 
     /// Offers the rows under `root` to a Datanet, whose owner accepts or rejects them; `da` is the
     /// keccak-256 of their published bodies.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the Datanet does not take contributions of the sender, the same was
+    /// contributed before, or there are no rows; [`ErrorKind::Unavailable`].
     async fn contribute(&self, offer: &Offer) -> Result<Sent>;
 
     /// Records a contribution that the sender, as the Datanet's owner, accepts. The contributor signed
     /// and pays nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the sender does not own the Datanet, the signature is not the
+    /// contributor's, its deadline has passed, or the same was contributed before;
+    /// [`ErrorKind::Unavailable`].
     async fn record(&self, contribution: &Verified<Contribution>) -> Result<Sent<ContributionId>>;
 
     /// Accepts or rejects, as the Datanet's owner, what was offered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the sender does not own the Datanet or nothing waits for a
+    /// decision; [`ErrorKind::Unavailable`].
     async fn decide(&self, name: &ContributionName, accept: bool) -> Result<Sent>;
 
     /// Takes back a contributor's consent, with the contributor's signature.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the signature is not the contributor's, its deadline has passed, or
+    /// consent was taken back; [`ErrorKind::Unavailable`].
     async fn withdraw_consent(&self, withdrawal: &Verified<Withdrawal>) -> Result<Sent>;
 
     /// Returns what became of a contribution.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a status this client does not know;
+    /// [`ErrorKind::Unavailable`].
     async fn contribution(&self, name: &ContributionName) -> Result<ContributionStatus>;
 
     /// Publishes the next version of the sender's Datanet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the sender does not own the Datanet, it is closed, or the root is
+    /// zero; [`ErrorKind::Unavailable`].
     async fn publish(&self, version: &DatanetVersion, rows: u64) -> Result<Sent>;
 
     /// Returns whether a row of a contributor is in a published version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the proof is longer than any tree; [`ErrorKind::Unavailable`].
     async fn contains_row(
         &self,
         version: &DatanetVersion,
@@ -149,7 +184,8 @@ impl Registry for EvmChain {
         let datanets = DatanetRegistry::new(self.contracts.datanets, &self.provider);
         let DatanetEntry { name, metadata, kind, is_private } = entry;
         let call = datanets.create(name.clone(), *metadata, *kind as u8, *is_private);
-        Ok(self.send_for("create a Datanet", call).await?.map(DatanetId::from))
+        let sent = self.send("create a Datanet", call).await?;
+        sent.told(self.contracts.datanets, |event: DatanetCreated| Ok(event.datanet.into()))
     }
 
     async fn contribute(&self, offer: &Offer) -> Result<Sent> {

@@ -4,10 +4,16 @@ use async_trait::async_trait;
 use openledger_core::{Address, Amount, Result, U256};
 use serde::{Deserialize, Serialize};
 
-use super::to_u128;
+use super::{super::narrow::narrow, to_u128};
 use crate::{
     EvmChain, Sent,
-    abi::{open_token::OpenToken, staking::Staking as StakingContract},
+    abi::{
+        open_token::OpenToken,
+        staking::{
+            Staking as StakingContract,
+            Staking::{Unbonding, Withdrawn},
+        },
+    },
 };
 
 /// Stake by role and operator.
@@ -16,15 +22,34 @@ use crate::{
 /// - Stake leaves only through the cooldown, and not while a slash of its operator is undecided.
 /// - A slash takes the same part of what works and of what is on its way out.
 /// - Growth is paid out of what was funded, never minted.
+/// - What was paid or numbered is read from the transaction's logs, not from a call before it; a
+///   receipt without that log is [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt), and
+///   nothing to send again.
 #[async_trait]
 pub trait Staking: Send + Sync {
     /// Stakes the sender's OPEN behind an operator, which may be the sender.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for an amount past 2^128 units;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender has less, a cap
+    /// would be passed, or the operator was slashed to nothing;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn stake(&self, role: StakeRole, operator: Address, amount: Amount) -> Result<Vec<Sent>>;
 
     /// Starts to take `shares` of the sender's back; returns the number of the exit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for shares past 2^128;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender has fewer or they
+    /// are locked; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn unbond(&self, role: StakeRole, operator: Address, shares: U256) -> Result<Sent<u64>>;
 
     /// Pays an exit whose cooldown is over; returns how much.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if there is no such exit or it was
+    /// paid, the cooldown is not over, or a slash is undecided;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn withdraw_stake(
         &self,
         role: StakeRole,
@@ -33,18 +58,39 @@ pub trait Staking: Send + Sync {
     ) -> Result<Sent<Amount>>;
 
     /// Puts OPEN aside to pay a role's growth.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for an amount past 2^128 units;
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if it is zero or more than the
+    /// sender has; [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn fund_growth(&self, role: StakeRole, amount: Amount) -> Result<Vec<Sent>>;
 
     /// Carries out a slash whose delay is over; anybody may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if there is no such slash, it is
+    /// decided or in its delay;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn execute_slash(&self, slash: u64) -> Result<Sent>;
 
     /// Stops a slash in its delay, as the guardian.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](openledger_core::ErrorKind::Denied) if the sender is not the guardian,
+    /// or there is no such slash or it is decided;
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn veto_slash(&self, slash: u64) -> Result<Sent>;
 
     /// Returns what is staked behind an operator.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn stake_of(&self, role: StakeRole, operator: Address) -> Result<StakeStatus>;
 
     /// Returns the shares an owner has behind an operator, and what they are worth now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable).
     async fn position(
         &self,
         role: StakeRole,
@@ -92,7 +138,9 @@ impl Staking for EvmChain {
     async fn unbond(&self, role: StakeRole, operator: Address, shares: U256) -> Result<Sent<u64>> {
         let staking = StakingContract::new(self.contracts.staking, &self.provider);
         let call = staking.unbond(role as u8, operator, to_u128(Amount::new(shares))?);
-        Ok(self.send_for("unbond", call).await?.map(|unbonding| unbonding.exit.to()))
+        let sent = self.send("unbond", call).await?;
+        let number = |event: Unbonding| narrow(event.exit, "the number of an exit");
+        sent.told(self.contracts.staking, number)
     }
 
     async fn withdraw_stake(
@@ -103,7 +151,8 @@ impl Staking for EvmChain {
     ) -> Result<Sent<Amount>> {
         let staking = StakingContract::new(self.contracts.staking, &self.provider);
         let call = staking.withdraw(role as u8, operator, U256::from(exit));
-        Ok(self.send_for("withdraw stake", call).await?.map(Amount::new))
+        let sent = self.send("withdraw stake", call).await?;
+        sent.told(self.contracts.staking, |event: Withdrawn| Ok(Amount::new(event.amount)))
     }
 
     async fn fund_growth(&self, role: StakeRole, amount: Amount) -> Result<Vec<Sent>> {

@@ -17,6 +17,7 @@ pub(in crate::client) struct Outgoing {
 impl Outgoing {
     pub(in crate::client) fn new(
         request: &TransactionRequest,
+        chain_id: u64,
         from: Address,
         wants_output: bool,
     ) -> Self {
@@ -24,7 +25,10 @@ impl Outgoing {
         let to = request.to.and_then(|to| to.into_to()).unwrap_or_default();
         let value = request.value.unwrap_or_default();
         let input = request.input.input().cloned().unwrap_or_default();
-        let parts = [from.as_slice(), to.as_slice(), &value.to_be_bytes::<32>(), &input].concat();
+        // Accounts and contracts may have the same addresses on several chains.
+        let chain_id = chain_id.to_be_bytes();
+        let value = value.to_be_bytes::<32>();
+        let parts = [&chain_id, from.as_slice(), to.as_slice(), &value, &input].concat();
         Self { key: keccak256(parts), request, wants_output }
     }
 }

@@ -33,7 +33,7 @@ use openledger_core::{Address, B256, Bytes, Error, ErrorKind, Result, U256};
 
 use super::{
     EvmChain, Sent, Tx,
-    error::{Context, denied, node_error},
+    error::{denied, node_error},
     keyring::SIGN,
 };
 
@@ -132,7 +132,9 @@ impl Sender<'_> {
         let mut nonce = asked.map_err(node_error("ask for a nonce"))?;
         // A node behind a balancer may not know yet what another took.
         while account.open().flying.contains(&nonce) {
-            nonce += 1;
+            nonce = nonce.checked_add(1).ok_or_else(|| {
+                Error::corrupt(format!("the node says that the next nonce is {nonce}"))
+            })?;
         }
         request.nonce = Some(nonce);
         let (hash, raw) = self.signed(what, request).await?;
@@ -177,17 +179,19 @@ impl Sender<'_> {
                     }
                     Refusal::Underpriced if raises < self.patience.raises => {
                         raises += 1;
-                        self.raise(what, &mut pending, record).await?;
+                        let raised = self.raise(what, &mut pending, record).await;
+                        raised.map_err(|error| unknown(what, &pending, error))?;
                         due = true;
                     }
                     Refusal::Underpriced => {
                         last = Some(node_error(what)(error).with_retryable(true));
                     }
+                    Refusal::Final if delivered => {
+                        return Err(unknown(what, &pending, node_error(what)(error)));
+                    }
                     Refusal::Final => {
-                        if !delivered {
-                            record.forget().await?;
-                            pending.close();
-                        }
+                        record.forget().await?;
+                        pending.close();
                         return Err(node_error(what)(error));
                     }
                 }
@@ -217,7 +221,7 @@ impl Sender<'_> {
                 }
                 Ok(Look::Absent) => absent = true,
                 Err(error) if error.is_retryable() => last = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => return Err(unknown(what, &pending, error)),
             }
             looks += 1;
             if looks > self.patience.looks {
@@ -231,7 +235,8 @@ impl Sender<'_> {
             }
             due = absent && (!accepted || looks.is_power_of_two());
             if due && accepted && self.is_priced_out(&pending).await {
-                self.raise(what, &mut pending, record).await?;
+                let raised = self.raise(what, &mut pending, record).await;
+                raised.map_err(|error| unknown(what, &pending, error))?;
             }
             // What a restart finds absent is sent at once.
             if fresh || looks > 1 {
@@ -299,7 +304,7 @@ impl Sender<'_> {
             return Ok(Ok(()));
         }
         let latest = self.latest().await?;
-        if latest + 1 < number + self.patience.confirmations {
+        if latest.saturating_add(1) < number.saturating_add(self.patience.confirmations) {
             return Ok(Err(latest));
         }
         let asked = self.provider.get_block_by_number(BlockNumberOrTag::Number(number)).await;
@@ -365,6 +370,14 @@ impl Sender<'_> {
     }
 }
 
+/// Says that a transaction which a node may hold could not be followed, for whatever reason: it is
+/// kept, and the same call again follows it.
+fn unknown(what: &str, pending: &Pending, why: Error) -> Error {
+    let hash = pending.attempt().hash();
+    let message = format!("cannot {what}: what became of transaction {hash} is not known");
+    Error::new(ErrorKind::Unavailable, message).with_source(why)
+}
+
 /// Reads what a signed transaction asks for.
 fn request_of(raw: &Bytes) -> Result<TransactionRequest> {
     let envelope = TxEnvelope::decode_2718(&mut raw.as_ref())
@@ -384,13 +397,14 @@ impl EvmChain {
     /// # Errors
     /// [`ErrorKind::Denied`] if a contract refuses, with the [`Revert`](super::Revert) as source;
     /// [`ErrorKind::Unavailable`] if the node does not answer or the transaction is not included in
-    /// time, naming its hash.
+    /// time. Once a node may hold the transaction, whatever keeps it from being followed is
+    /// retryable and names its hash.
     pub async fn send<P: Provider, D: CallDecoder>(
         &self,
         what: &str,
         call: CallBuilder<P, D, Ethereum>,
     ) -> Result<Sent> {
-        let call = Outgoing::new(call.as_ref(), self.sender, false);
+        let call = Outgoing::new(call.as_ref(), self.chain_id, self.sender, false);
         let (tx, _) = self.outbox().send(what, &call, None, &mut Unrecorded).await?;
         Ok(Sent { value: (), tx })
     }
@@ -399,15 +413,16 @@ impl EvmChain {
     /// may change that in between, [`Tx::event`] is what happened.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send); [`ErrorKind::Corrupt`], naming the transaction, which was included,
+    /// if what the call returned cannot be read.
     pub async fn send_for<P: Provider, D: CallDecoder + Unpin>(
         &self,
         what: &str,
         call: CallBuilder<P, D, Ethereum>,
     ) -> Result<Sent<D::CallOutput>> {
-        let outgoing = Outgoing::new(call.as_ref(), self.sender, true);
+        let outgoing = Outgoing::new(call.as_ref(), self.chain_id, self.sender, true);
         let (tx, output) = self.outbox().send(what, &outgoing, None, &mut Unrecorded).await?;
-        Ok(Sent { value: call.decode_output(output).context(what)?, tx })
+        Ok(Sent { value: decoded(what, &call, output, &tx)?, tx })
     }
 
     pub(super) fn outbox(&self) -> Sender<'_> {
@@ -421,6 +436,21 @@ impl EvmChain {
     }
 }
 
+/// Reads what a call returned whose transaction is included: whoever sends it again because of an
+/// error here does it twice.
+pub(super) fn decoded<P: Provider, D: CallDecoder + Unpin>(
+    what: &str,
+    call: &CallBuilder<P, D, Ethereum>,
+    output: Bytes,
+    tx: &Tx,
+) -> Result<D::CallOutput> {
+    call.decode_output(output).map_err(|e| {
+        let hash = tx.hash;
+        let message = format!("{what}: transaction {hash} is included, what it returned is unread");
+        Error::corrupt(message).with_source(e)
+    })
+}
+
 /// Sends a transaction that creates a contract.
 pub(super) async fn create(
     provider: &DynProvider,
@@ -432,7 +462,7 @@ pub(super) async fn create(
     let chain_id = provider.get_chain_id().await.map_err(node_error("ask for the chain id"))?;
     let (desk, patience) = (Desk::default(), Patience::default());
     let sender = Sender { provider, desk: &desk, from, chain_id, patience };
-    let call = Outgoing::new(&request, from, false);
+    let call = Outgoing::new(&request, chain_id, from, false);
     let (tx, _) = sender.send(what, &call, None, &mut Unrecorded).await?;
     let missing =
         || Error::new(ErrorKind::Unavailable, format!("cannot {what}: no contract came of it"));
