@@ -1,7 +1,7 @@
 //! Escrow, batch, root, delay, claims.
 
 use openledger_chain::{
-    Attributions, Batch, BatchName, Charge, Payments, Rewards,
+    Attributions, Batch, BatchName, Charge, Payments, Revert, Rewards,
     da::{Availability, Local},
     settlement::{Before, Claim, Distributor, EpochBuilder, Parts, Published, Settlement},
 };
@@ -72,7 +72,8 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     world.journal.add("log a batch of receipts", &logged.tx);
     let charges: Vec<Charge> =
         epoch.charges().map(|(payer, amount)| Charge { payer, amount }).collect();
-    let early_settle_refused = node.settle(batch.root, &charges).await.is_err();
+    let early_settle_refused =
+        is_refused(&node.settle(batch.root, &charges).await, "BatchNotFinal");
     let final_at = node.batch(logged.value).await?.final_at;
     world.dev.set_next_timestamp(final_at).await?;
     world.dev.mine().await?;
@@ -104,7 +105,7 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
     let claims = Published::load(&data, published.certificate(), published.settlement().root());
     let settlement = claims.await?.settlement().clone();
     let (first, proof) = settlement.claim(settlement.claims()[0].account)?;
-    let early_claim_refused = node.claim(root, &first, &proof).await.is_err();
+    let early_claim_refused = is_refused(&node.claim(root, &first, &proof).await, "RootPending");
     let activates_at = node.root(root).await?.activates_at;
     world.dev.set_next_timestamp(activates_at).await?;
     world.dev.mine().await?;
@@ -123,6 +124,12 @@ pub(super) async fn settle(world: &mut World, answers: &[Answered]) -> Result<Se
         early_claim_refused,
         early_settle_refused,
     })
+}
+
+/// Whether a contract refused, and for this reason.
+fn is_refused<T>(result: &Result<T>, reason: &str) -> bool {
+    let revert = result.as_ref().err().and_then(Revert::of);
+    revert.is_some_and(|revert| revert.name() == reason)
 }
 
 /// Whoever settles receipts checks their signatures first.

@@ -19,7 +19,7 @@
 //!
 //! # A vote that is stopped
 //!
-//!  7. hana proposes all for the platform, and nobody but her votes
+//!  7. hana proposes 9,999 of 10,000 parts for the platform, and nobody but her votes
 //!  8. hugo cannot stop it; the guardian can, and does
 //!
 //! # Votes without gas
@@ -123,6 +123,7 @@ async fn on_chain(stage: &Stage, people: &People) -> Result<()> {
     stage.pass(DAY + 1).await?;
     stage.by(hana).vote(id, Support::For).await?;
     stage.by(hugo).vote(id, Support::Against).await?;
+    assert_eq!(totals(stage, id).await?, [20_000, 30_000, 0].map(open));
     let again = refused(stage.by(hugo).vote(id, Support::For).await, "GovernorAlreadyCastVote");
     stage.say("a day later hana votes for it with 30,000 GOPEN, hugo against with 20,000");
     stage.say(format!("hugo does not vote twice: {again}"));
@@ -134,6 +135,7 @@ async fn on_chain(stage: &Stage, people: &People) -> Result<()> {
     stage.say("hedi signs her 10,000 for it, and rita brings the signature and pays the gas");
 
     stage.pass(7 * DAY).await?;
+    assert_eq!(totals(stage, id).await?, [20_000, 40_000, 0].map(open));
     assert_eq!(stage.chain.state(id).await?, ProposalState::Succeeded);
     stage.chain.queue(&proposal).await?;
     refused(stage.chain.execute(&proposal).await, "TimelockUnexpectedOperationState");
@@ -152,16 +154,25 @@ async fn on_chain(stage: &Stage, people: &People) -> Result<()> {
     Ok(())
 }
 
+/// The votes against a proposal, for it, and for neither, as the governor counts them.
+async fn totals(stage: &Stage, id: U256) -> Result<[Amount; 3]> {
+    let at = stage.chain.contracts();
+    let governor = OpenGovernor::new(at.governor, stage.chain.provider());
+    let votes = governor.proposalVotes(id).call().await?;
+    Ok([votes.againstVotes, votes.forVotes, votes.abstainVotes].map(Amount::new))
+}
+
 async fn stopped(stage: &Stage, people: &People) -> Result<()> {
     let [hana, hugo, _] = &people.holders;
     let at = *stage.chain.contracts();
     let split = FeePolicy::Split { platform: 9_999, model: 1, stakers: 0, contributors: 0 };
     let call = FeePolicy::setSplitCall { split_: split };
-    let greedy = Proposal::call(at.fees, &call, "All to the platform");
+    let greedy = Proposal::call(at.fees, &call, "9,999 of 10,000 parts to the platform");
     let id = stage.by(hana).propose(&greedy).await?.value;
     stage.pass(DAY + 1).await?;
     stage.by(hana).vote(id, Support::For).await?;
-    stage.say("hana proposes all for the platform, and nobody but her votes");
+    assert_eq!(totals(stage, id).await?, [0, 30_000, 0].map(open));
+    stage.say("hana proposes 9,999 of 10,000 parts for the platform, and nobody but her votes");
     let governor = OpenGovernor::new(at.governor, stage.chain.provider());
     let Action { target, value, call } = greedy.actions[0].clone();
     let cancel = governor.cancel(vec![target], vec![value], vec![call], greedy.description_hash());
