@@ -10,7 +10,7 @@ use super::{
         Standing, Version,
     },
     numbered,
-    wrong::{known, wrong},
+    wrong::{count, known, wrong},
 };
 use crate::{
     ContributionStatus, ModelOffer,
@@ -211,7 +211,7 @@ impl Graph {
                 }
                 self.batches.put(key, batch);
                 let node = known(self.nodes.at_mut(&e.node), "node", e.node)?;
-                node.batches += 1;
+                count(&mut node.batches, "the batches of a node")?;
                 let receipts = node.receipts.checked_add(batch.receipts);
                 node.receipts = known(receipts, "count of so many receipts of", e.node)?;
                 let used = self.used.at(&e.model).copied().unwrap_or_default();
@@ -234,7 +234,7 @@ impl Graph {
                     let rest = node.receipts.checked_sub(receipts);
                     node.receipts = known(rest, "such receipts of", e.node)?;
                     node.batches = known(node.batches.checked_sub(1), "batch of", e.node)?;
-                    node.rejected += 1;
+                    count(&mut node.rejected, "the rejected batches of a node")?;
                     let used = known(self.used.at_mut(&model), "receipt of", model)?;
                     *used = known(used.checked_sub(receipts), "such receipts of", model)?;
                 }
@@ -352,11 +352,11 @@ impl Graph {
         let mut of_who = self.contributors.at(&who).copied().unwrap_or_default();
         let mut of_datanet = self.fared.at(&datanet).copied().unwrap_or_default();
         for counts in [&mut of_who, &mut of_datanet] {
-            if let Some(count) = from.and_then(|from| counts.of(from)) {
-                *count = known(count.checked_sub(1), "such contribution of", who)?;
+            if let Some(left) = from.and_then(|from| counts.of(from)) {
+                *left = known(left.checked_sub(1), "such contribution of", who)?;
             }
-            if let Some(count) = counts.of(to) {
-                *count += 1;
+            if let Some(joined) = counts.of(to) {
+                count(joined, "the contributions")?;
             }
         }
         self.contributors.put(who, of_who);

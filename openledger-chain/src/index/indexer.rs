@@ -88,7 +88,7 @@ pub struct Indexer {
     options: IndexOptions,
     identity: Identity,
     path: Option<PathBuf>,
-    /// The last block in the file.
+    /// The last block in the file, if the file is of what was read since the beginning.
     saved: Option<Mark>,
 }
 
@@ -138,9 +138,10 @@ impl Indexer {
         self.window.tip()
     }
 
-    /// Forgets everything, to begin anew.
+    /// Forgets everything, to begin anew. The file stays until a block is taken in.
     pub fn reset(&mut self) {
         self.window = self.window.empty();
+        self.saved = None;
     }
 
     /// Takes in what the chain has until now.
@@ -243,7 +244,7 @@ impl Indexer {
         if to - self.saved.map_or(self.options.start, |saved| saved.number.min(to)) >= SAVE_EVERY {
             self.save()?;
         }
-        Ok(to - next + 1)
+        Ok((to - next).saturating_add(1))
     }
 
     /// Takes in the next block; returns whether it was there and followed the last.

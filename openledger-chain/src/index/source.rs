@@ -91,10 +91,10 @@ impl Source {
             match self.provider.get_logs(&filter).await {
                 Ok(logs) => {
                     // A little more the next time: where little is logged, more blocks fit.
-                    self.range = self.most.min(self.range + self.range.div_ceil(8));
+                    self.range = self.most.min(self.range.saturating_add(self.range.div_ceil(8)));
                     return Ok((to, self.sorted(&logs, from..=to)?));
                 }
-                Err(e) if to > from && is_refusal(&e) => self.range = (to - from + 1).div_ceil(2),
+                Err(e) if to > from && is_refusal(&e) => self.range = (to - from) / 2 + 1,
                 Err(e) => {
                     let what = format!("ask for the logs of blocks {from} to {to}");
                     return Err(node_error(&what)(e));

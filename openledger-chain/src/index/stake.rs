@@ -7,7 +7,7 @@ use super::{
     map::Map,
     money::number,
     numbered,
-    wrong::{add, known, take, wrong},
+    wrong::{add, count, known, take, wrong},
 };
 use crate::{StakeRole, abi::staking::Staking::StakingEvents as Event};
 
@@ -173,7 +173,9 @@ impl Stakes {
                     return Err(wrong(format!("slash {id} proposed twice")));
                 }
                 self.slashes.put(id, slash);
-                self.vaults.change((e.role, e.operator), |vault| vault.pending_slashes += 1);
+                let mut vault = self.vault(e.role, e.operator);
+                count(&mut vault.pending_slashes, "the pending slashes")?;
+                self.vaults.put((e.role, e.operator), vault);
             }
             Event::SlashVetoed(e) => {
                 self.decide(e.id, SlashOutcome::Vetoed)?;

@@ -8,7 +8,7 @@ use openledger_core::{
 use super::{
     Agent, Balloted, Batch, Contributed, Count, Counts, Datanet, Granted, Leaving, Lock, Model,
     Node, Pool, Position, Proposed, ProposedModel, Request, Root, Slash, Vault, Version, Vote,
-    graph::Graph, line::Line, money::Money, stake::Stakes, votes::Votes,
+    graph::Graph, line::Line, money::Money, stake::Stakes, votes::Votes, wrong,
 };
 use crate::{BatchName, Contracts, ContributionName, StakeRole};
 
@@ -320,7 +320,7 @@ impl Index {
 
     fn apply(&mut self, contracts: &Contracts, block: u64, line: &Line) -> Result<()> {
         let Self { graph, money, stakes, votes, events } = self;
-        *events += 1;
+        wrong::count(events, "the events")?;
         let at = line.address;
         if at == contracts.token {
             line.read()?.map_or(Ok(()), |event| money.token(&event))
@@ -387,4 +387,20 @@ pub(super) fn sources(contracts: &Contracts) -> Vec<Address> {
         ballots,
         model_proposals,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_is_full_is_an_error() {
+        let full = Index { events: u64::MAX, ..Index::default() };
+        let line = Line { index: 3, address: Address::ZERO, topics: vec![], data: vec![] };
+        let error = full.with(&Contracts::default(), 7, &[line]).err();
+        let report = error.as_ref().map(Error::report).unwrap_or_default();
+        assert_eq!(error.map(|e| e.kind()), Some(ErrorKind::Corrupt));
+        assert!(report.starts_with("log 3 of block 7 contradicts the others"), "{report}");
+        assert!(report.contains("the events: 18446744073709551615 and one more"), "{report}");
+    }
 }

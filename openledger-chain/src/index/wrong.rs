@@ -22,6 +22,13 @@ pub(super) fn add(amount: &mut Amount, more: U256, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Counts one more.
+pub(super) fn count(number: &mut u64, what: &str) -> Result<()> {
+    let more = number.checked_add(1);
+    *number = more.ok_or_else(|| wrong(format!("{what}: {number} and one more")))?;
+    Ok(())
+}
+
 /// Takes an amount away.
 pub(super) fn take(amount: &mut Amount, less: U256, what: &str) -> Result<()> {
     let rest = amount.checked_sub(Amount::new(less));

@@ -599,6 +599,22 @@ async fn killed_at_any_request_it_resumes_and_counts_nothing_twice() {
 }
 
 #[tokio::test]
+async fn after_a_reset_the_file_is_written_again_though_the_last_block_is_the_same() {
+    let (world, _) = world().await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("index");
+    let options = IndexOptions::default();
+    let mut indexer = resumed(&file, &world.chain, options).await;
+    let written = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    indexer.sync().await.unwrap();
+    assert!(!file.exists(), "nothing is new");
+    indexer.reset();
+    indexer.sync().await.unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), written);
+}
+
+#[tokio::test]
 async fn a_file_that_is_cut_or_changed_anywhere_is_refused() {
     let (world, _) = world().await;
     let place = tempfile::tempdir().unwrap();
