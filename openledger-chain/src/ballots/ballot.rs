@@ -3,7 +3,7 @@
 use alloy::sol_types::SolStruct;
 use borsh::{BorshDeserialize, BorshSerialize};
 use openledger_core::{
-    Address, B256, Error, Key, Result, U256, keccak256,
+    Address, B256, Error, Key, Result, U256,
     message::{Domain, Signature},
 };
 
@@ -104,6 +104,6 @@ pub(super) fn digest(
     support: u8,
     reason: B256,
 ) -> B256 {
-    let ballot = typed::Ballot { proposal, voter, support, reason }.eip712_hash_struct();
-    keccak256([&[0x19, 0x01], &domain.to_eip712().separator()[..], &ballot[..]].concat())
+    let ballot = typed::Ballot { proposal, voter, support, reason };
+    ballot.eip712_signing_hash(&domain.to_eip712())
 }

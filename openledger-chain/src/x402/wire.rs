@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use openledger_core::{Address, Amount, B256, Error, Key, Result, U256, keccak256};
+use openledger_core::{Address, Amount, B256, Error, Key, Result, U256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use alloy::sol_types::{Eip712Domain, SolStruct};
@@ -257,8 +257,7 @@ impl Transfer {
             validBefore: U256::from(self.valid_before),
             nonce: self.nonce,
         };
-        let signed = [&[0x19, 0x01], &domain.separator()[..], &typed.eip712_hash_struct()[..]];
-        Ok(keccak256(signed.concat()))
+        Ok(typed.eip712_signing_hash(&domain))
     }
 }
 
