@@ -18,12 +18,12 @@ use super::{
     WithdrawalStatus,
     abi::{
         attested_gateway::AttestedGateway::{
-            self, Attestation as Signed, AttestedGatewayInstance, Message,
+            self, Attestation as Signed, AttestedGatewayInstance, Message, MessageDelivered,
         },
         mesh_home::MeshHome,
     },
     attestor::interop,
-    side::Context,
+    side::{Context, event_of},
 };
 use crate::{Tx, client::node_error};
 
@@ -139,7 +139,7 @@ impl Bridge for MeshBridge {
         }
         let message = decode(deposit.id, &deposit.message)?;
         let attestations = self.collect(&self.home, &self.remote, deposit.id).await?;
-        let tx = self.remote.deliver(message, attestations).await?;
+        let tx = self.remote.deliver(deposit.id, message, attestations).await?;
         Ok(Step { value: (), txs: vec![tx] })
     }
 
@@ -165,7 +165,7 @@ impl Bridge for MeshBridge {
             proven.get(id).cloned()
         };
         let unproven = || Error::new(ErrorKind::Denied, format!("withdrawal {id} is not proven"));
-        let tx = self.home.deliver(message, attestations.ok_or_else(unproven)?).await?;
+        let tx = self.home.deliver(*id, message, attestations.ok_or_else(unproven)?).await?;
         Ok(Step { value: (), txs: vec![tx] })
     }
 
@@ -236,12 +236,21 @@ impl End {
         self.gateway().delivered(id).call().await.context("ask whether a message is delivered")
     }
 
-    async fn deliver(&self, message: Message, attestations: Vec<Attestation>) -> Result<Tx> {
+    /// Delivers `message`, which must be the one called `id` here.
+    async fn deliver(
+        &self,
+        id: B256,
+        message: Message,
+        attestations: Vec<Attestation>,
+    ) -> Result<Tx> {
         let signed = attestations
             .into_iter()
             .map(|Attestation { attestor, signature }| Signed { attestor, signature });
         let gateway = self.gateway();
-        self.side.send("deliver a message", gateway.deliver(message, signed.collect())).await
+        let call = gateway.deliver(message, signed.collect());
+        let tx = self.side.send("deliver a message", call).await?;
+        let _: MessageDelivered = event_of(&tx.logs, self.gateway, id)?;
+        Ok(tx)
     }
 }
 

@@ -24,11 +24,11 @@ use super::{
         l2_output_oracle::L2OutputOracle::{self, L2OutputOracleInstance},
         message_passer::L2ToL1MessagePasser::MessagePassed,
         optimism_portal::{
-            OptimismPortal::{self, OptimismPortalInstance},
+            OptimismPortal::{self, OptimismPortalInstance, WithdrawalFinalized},
             Types::{OutputRootProof, WithdrawalTransaction},
         },
     },
-    side::{Context, event},
+    side::{Context, event, event_of},
 };
 use crate::{alloy::providers::DynProvider, client::node_error};
 
@@ -165,6 +165,7 @@ impl Bridge for OpBridge {
     /// The chain itself lands a deposit; one whose message failed there is sent again.
     async fn land(&self, deposit: &Deposit) -> Result<Step> {
         let id = deposit.id;
+        let again = relay(deposit)?;
         let messenger = L2CrossDomainMessenger::new(L2_MESSENGER, self.l2.provider());
         let landed = messenger.successfulMessages(id).call().await.context("ask for a message")?;
         if landed {
@@ -175,14 +176,12 @@ impl Bridge for OpBridge {
             let message = format!("deposit {id} has not reached L2 yet");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        let again = relayMessageCall::abi_decode(&deposit.message)
-            .map_err(|e| Error::corrupt(format!("deposit {id} is no message")).with_source(e))?;
         let what = "relay a failed deposit";
         let call = messenger.call_builder(&again);
         // A message that fails once more does not revert, but for who estimates.
         call.clone().from(ESTIMATION).call().await.context(what)?;
         let tx = self.l2.send_asking(what, call, reserved(again._minGasLimit)).await?;
-        let _: RelayedToL2 = event(&tx.logs, L2_MESSENGER)?;
+        let _: RelayedToL2 = event_of(&tx.logs, L2_MESSENGER, id)?;
         Ok(Step { value: (), txs: vec![tx] })
     }
 
@@ -231,13 +230,16 @@ impl Bridge for OpBridge {
         let transaction = transaction(withdrawal)?;
         let what = "finalise a withdrawal";
         let asked = reserved(transaction.gasLimit);
+        // What the messenger relays is called by its own name there, the hash of the call.
+        let relayed = keccak256(&transaction.data);
         let portal = self.portal();
         let call = portal.finalizeWithdrawalTransaction(transaction);
         // The portal finalises a message that fails, and then it can only be relayed again. So it
         // is tried as the account for which a failure reverts.
         call.clone().from(ESTIMATION).call().await.context(what)?;
         let tx = self.l1.send_asking(what, call, asked).await?;
-        let _: RelayedMessage = event(&tx.logs, self.messenger)?;
+        let _: WithdrawalFinalized = event_of(&tx.logs, self.contracts.portal, withdrawal.id)?;
+        let _: RelayedMessage = event_of(&tx.logs, self.messenger, relayed)?;
         Ok(Step { value: (), txs: vec![tx] })
     }
 
@@ -282,6 +284,16 @@ impl Bridge for OpBridge {
 /// Gas that a message asks for, and what portal and messengers keep back.
 fn reserved(asked: U256) -> u64 {
     u64::try_from(asked).unwrap_or(u64::MAX).saturating_add(RESERVED_GAS)
+}
+
+/// The message of a deposit, which must be the one it is named for.
+fn relay(deposit: &Deposit) -> Result<relayMessageCall> {
+    let Deposit { id, message, .. } = deposit;
+    if keccak256(message) != *id {
+        return Err(Error::corrupt(format!("deposit {id} was changed")));
+    }
+    relayMessageCall::abi_decode(message)
+        .map_err(|e| Error::corrupt(format!("deposit {id} is no message")).with_source(e))
 }
 
 /// The message of a withdrawal, which must be the one it is named for.

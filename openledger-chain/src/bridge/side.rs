@@ -188,6 +188,15 @@ pub(super) fn event<E: SolEvent>(logs: &[TxLog], contract: Address) -> Result<E>
     })
 }
 
+/// Finds the first event of a kind that `contract` logged about `id`, which is the event's first
+/// indexed field.
+pub(super) fn event_of<E: SolEvent>(logs: &[TxLog], contract: Address, id: B256) -> Result<E> {
+    let of_id = |log: &&TxLog| log.topics.get(1) == Some(&id);
+    let logs: Vec<TxLog> = logs.iter().filter(of_id).cloned().collect();
+    event(&logs, contract)
+        .map_err(|e| Error::corrupt(format!("nothing was logged about {id}")).with_source(e))
+}
+
 /// Says what was being done when a call failed.
 pub(super) trait Context<T> {
     fn context(self, what: &str) -> Result<T>;

@@ -4,7 +4,7 @@ use openledger_chain::{
     abi::open_token_l2::OpenTokenL2,
     alloy::{providers::Provider, sol_types::SolValue},
     bridge::{
-        Bridge, OpBridge, Withdrawal, WithdrawalStatus,
+        Bridge, Deposit, OpBridge, Withdrawal, WithdrawalStatus,
         abi::optimism_portal::{
             OptimismPortal,
             Types::{OutputRootProof, WithdrawalTransaction},
@@ -82,6 +82,20 @@ async fn a_deposit_that_failed_on_l2_is_sent_again() {
     assert_eq!(landed.txs.len(), 1);
     assert_eq!(super::balance(&l2_side, l2_token, bob.address()).await, open(5));
     assert_eq!(bridge.land(&deposit).await.unwrap().txs, [], "and only once");
+}
+
+#[tokio::test]
+async fn a_deposit_lands_by_its_own_message_only() {
+    let mut crossing = Crossing::op().await;
+    let mut deposits = Vec::new();
+    for amount in [1, 2] {
+        let deposited = crossing.bridge.deposit(crossing.bob, open(amount)).await;
+        deposits.push(deposited.unwrap().value);
+    }
+    crossing.derive().await;
+    let renamed = Deposit { id: deposits[0].id, ..deposits[1].clone() };
+    let error = crossing.bridge.land(&renamed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "not what its name says");
 }
 
 #[tokio::test]
