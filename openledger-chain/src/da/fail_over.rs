@@ -14,7 +14,8 @@ use super::{Availability, Bytes, Certificate, DataLayer, Local, Scheme};
 ///
 /// Bytes lie in the store before the layer is asked, so an outage of any length and a process
 /// killed at any point lose nothing that was acknowledged. They stay there: EigenDA forgets a blob
-/// after about two weeks, and reads prefer the copy, which has the same hash and no network.
+/// after about two weeks, and reads prefer the copy, which has the same hash and no network. Where
+/// the copy is lost, the layer is asked, for what was pending by its posted certificate.
 ///
 /// Only [`ErrorKind::Unavailable`] fails over. Bytes that are too large, or that the layer forbids,
 /// are the caller's to change: posted later they would fail again.
@@ -134,10 +135,18 @@ impl DataLayer for FailOver {
     }
 
     async fn get(&self, certificate: &Certificate) -> Result<Bytes> {
-        let local = self.local.get(&Certificate::local(certificate.hash())).await;
-        match local {
-            Err(_) if certificate.scheme() != Scheme::LOCAL => self.layer.get(certificate).await,
-            local => local,
+        let hash = certificate.hash();
+        let lost = match self.local.get(&Certificate::local(hash)).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(e) => e,
+        };
+        if certificate.scheme() != Scheme::LOCAL {
+            return self.layer.get(certificate).await;
+        }
+        match self.posted(hash).await {
+            Ok(posted) => self.layer.get(&posted).await,
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(lost),
+            Err(e) => Err(e),
         }
     }
 }

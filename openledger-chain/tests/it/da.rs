@@ -285,6 +285,30 @@ async fn an_outage_in_the_middle_of_reposting_leaves_the_rest_pending() {
 }
 
 #[tokio::test]
+async fn a_lost_copy_of_what_was_pending_is_read_from_where_it_was_posted() {
+    let (proxy, client, _) = eigen_da();
+    let folder = tempfile::tempdir().unwrap();
+    let layer = FailOver::new(client, Store::local(folder.path()).await.unwrap());
+    let da = Availability::new(layer.clone());
+    proxy.fail_all(Some(Fault::Status(503)));
+    let [posted, pending] = ["posted", "pending"].map(|text| da.put(text));
+    let posted = posted.await.unwrap();
+    proxy.fail_all(None);
+    assert_eq!(layer.repost().await.unwrap().left, 0);
+    proxy.fail_all(Some(Fault::Status(503)));
+    let pending = pending.await.unwrap();
+    assert_eq!([&posted, &pending].map(Certificate::scheme), [Scheme::LOCAL; 2]);
+    fs::remove_dir_all(folder.path().join("blobs")).unwrap();
+
+    assert_eq!(da.get(&posted).await.unwrap_err().kind(), ErrorKind::Unavailable, "down still");
+    proxy.fail_all(None);
+    assert_eq!(da.get(&posted).await.unwrap(), "posted");
+    assert_eq!(da.get(&pending).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let unknown = Certificate::local(keccak256("unknown"));
+    assert_eq!(da.get(&unknown).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn what_the_layer_forgot_or_changed_is_read_from_the_copy() {
     let (proxy, client, _) = eigen_da();
     let store = Store::memory();
@@ -312,7 +336,8 @@ proptest! {
         prop_assert_eq!(&certificate.to_string().parse::<Certificate>().unwrap(), &certificate);
         let json = serde_json::to_string(&certificate).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Certificate>(&json).unwrap(), &certificate);
-        prop_assert!(Certificate::decode(&bytes[..32]).is_err());
+        let short = Certificate::decode(&bytes[..32]).unwrap_err();
+        prop_assert_eq!(short.kind(), ErrorKind::Corrupt);
     }
 
     #[test]
@@ -338,7 +363,9 @@ fn certificates_are_short() {
     let text = format!("0x{}", "02".repeat(MAX_CERTIFICATE_BYTES + 1));
     assert_eq!(text.parse::<Certificate>().unwrap_err().kind(), ErrorKind::Limit);
     for bad in ["", "0x", "0x0", "00", "0xzz"] {
-        assert!(bad.parse::<Certificate>().is_err(), "{bad}");
+        let error = bad.parse::<Certificate>().unwrap_err();
+        let kind = if bad == "0x" { ErrorKind::Corrupt } else { ErrorKind::Invalid };
+        assert_eq!(error.kind(), kind, "{bad}");
     }
 }
 
