@@ -154,18 +154,14 @@ impl<L: Leaf> StandardTree<L> {
     /// [`ErrorKind::Corrupt`] if it is not such JSON, is for other leaf
     /// types, or any node is not the hash it should be.
     pub fn load(json: &str) -> Result<Self> {
-        let dump: Loaded<L> = serde_json::from_str(json)
-            .map_err(|e| Error::corrupt("not the JSON of a Merkle tree").with_source(e))?;
-        if dump.format != FORMAT {
-            return Err(Error::corrupt(format!("tree format `{}`, not `{FORMAT}`", dump.format)));
-        }
-        if dump.leaf_encoding != L::ENCODING {
-            return Err(Error::corrupt(format!(
-                "leaves of {:?}, expected {:?}",
-                dump.leaf_encoding,
-                L::ENCODING
-            )));
-        }
+        let dump: Loaded<L> = serde_json::from_str(json).map_err(|e| {
+            // Another tree fails at some value or field; what it is, only its beginning says.
+            let kind = serde_json::from_str::<Kind>(json).ok();
+            let other = kind.and_then(|kind| kind.check::<L>().err());
+            let error = other.unwrap_or_else(|| Error::corrupt("not the JSON of a Merkle tree"));
+            error.with_source(e)
+        })?;
+        Kind { format: dump.format, leaf_encoding: dump.leaf_encoding }.check::<L>()?;
         let (values, indices): (Vec<L>, Vec<usize>) =
             dump.values.into_iter().map(|loaded| (loaded.value, loaded.tree_index)).unzip();
         let tree = Self::new(values)?;
@@ -225,6 +221,30 @@ struct Loaded<L> {
     leaf_encoding: Vec<String>,
     tree: Vec<B256>,
     values: Vec<LoadedValue<L>>,
+}
+
+/// What a tree says that it is; formats other than ours may leave out the leaves' types.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kind {
+    format: String,
+    #[serde(default)]
+    leaf_encoding: Vec<String>,
+}
+
+impl Kind {
+    /// Refuses a tree of another format or of leaves that are no `L`.
+    fn check<L: Leaf>(&self) -> Result<()> {
+        let Self { format, leaf_encoding } = self;
+        if format != FORMAT {
+            return Err(Error::corrupt(format!("tree format `{format}`, not `{FORMAT}`")));
+        }
+        if leaf_encoding != L::ENCODING {
+            let expected = L::ENCODING;
+            return Err(Error::corrupt(format!("leaves of {leaf_encoding:?}, not {expected:?}")));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! Trees as OpenZeppelin makes them, and proofs that prove only what they should.
 
 use openledger_core::{
-    Address, B256, U256,
+    Address, B256, ErrorKind, U256,
     merkle::{Leaf, StandardTree, verify},
 };
 use proptest::prelude::*;
@@ -39,6 +39,25 @@ fn a_changed_dump_does_not_load() {
     for json in ["", "{}", "[]", "null", r#"{"format":"standard-v1"}"#] {
         assert!(StandardTree::<Claim>::load(json).is_err());
     }
+}
+
+#[test]
+fn a_tree_of_another_kind_is_named_and_what_failed_is_the_reason() {
+    let report = |json: &str| {
+        let error = StandardTree::<(B256,)>::load(json).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        error.report()
+    };
+    let leaves = report(OPENZEPPELIN[1]);
+    let named = r#"leaves of ["address", "uint256"], not ["bytes32"]: a leaf of 2 values"#;
+    assert!(leaves.starts_with(named), "{leaves}");
+    let format = report(r#"{"format":"simple-v1","tree":[],"values":[]}"#);
+    let named = "tree format `simple-v1`, not `standard-v1`: missing field `leafEncoding`";
+    assert!(format.starts_with(named), "{format}");
+    let value = OPENZEPPELIN[1].replace("\"value\":[\"0x", "\"value\":[\"1x");
+    let value = StandardTree::<Claim>::load(&value).unwrap_err().report();
+    assert!(value.starts_with("not the JSON of a Merkle tree: \"1x"), "{value}");
+    assert!(value.contains("is not a address"), "{value}");
 }
 
 #[test]
