@@ -35,6 +35,8 @@ use openledger_chain::{
 use openledger_core::{Address, Amount, U256};
 
 const TO: Address = Address::repeat_byte(0x77);
+/// How long anvil is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
     let count = env::args().find_map(|arg| arg.parse().ok()).unwrap_or(2_000);
@@ -137,10 +139,16 @@ impl Anvil {
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--silent"]);
         let process = command.stdout(Stdio::null()).spawn().unwrap();
+        let mut anvil = Self { process, url: format!("http://127.0.0.1:{port}") };
+        let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = anvil.process.try_wait().unwrap() {
+                panic!("`{program}` ended before it listened: {status}");
+            }
+            assert!(begun.elapsed() < PATIENCE, "`{program}` does not listen on port {port}");
             sleep(Duration::from_millis(50));
         }
-        Self { process, url: format!("http://127.0.0.1:{port}") }
+        anvil
     }
 }
 
