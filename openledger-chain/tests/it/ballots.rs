@@ -653,10 +653,12 @@ async fn a_ballot_counts_on_its_chain_in_its_box_and_on_its_poll_only() {
     assert_eq!(fresh().add(other_poll).unwrap_err().kind(), ErrorKind::Denied);
     let good = signed(&domain, id, voter, Support::For);
     let turned = Ballot { support: Support::Against, ..*good.ballot() };
-    assert!(SignedBallot::new(turned, *good.signature(), &domain).is_err());
+    let refused = SignedBallot::new(turned, *good.signature(), &domain).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
     let another = Ballot { voter: poll.voters[1].address(), ..*good.ballot() };
-    assert!(SignedBallot::new(another, *good.signature(), &domain).is_err());
-    assert!(another.sign(&domain, voter).is_err());
+    let refused = SignedBallot::new(another, *good.signature(), &domain).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
+    assert_eq!(another.sign(&domain, voter).unwrap_err().kind(), ErrorKind::Denied);
     let mut gathered = fresh();
     gathered.add(good).unwrap();
     assert_eq!(gathered.add(good).unwrap_err().kind(), ErrorKind::Denied, "once");

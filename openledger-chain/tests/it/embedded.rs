@@ -47,7 +47,8 @@ async fn what_it_does_not_know_it_says() {
         node.raw_request::<_, serde_json::Value>("eth_getBalance".into(), ("nobody",)).await;
     assert!(answer.unwrap_err().as_error_resp().unwrap().message.contains("parameter 1"));
     let garbage = node.send_raw_transaction(&[1, 2, 3]).await;
-    assert!(garbage.unwrap_err().as_error_resp().is_some());
+    let garbage = garbage.unwrap_err();
+    assert_eq!(garbage.as_error_resp().unwrap().code, -32000, "{garbage}");
 }
 
 #[tokio::test]
@@ -81,7 +82,8 @@ async fn time_passes_as_it_is_told() {
     assert_eq!(world.chain.now().await.unwrap(), before + 1);
     world.pass(1_000).await;
     assert_eq!(world.chain.now().await.unwrap(), before + 1_001);
-    assert!(world.dev.set_next_timestamp(before).await.is_err(), "never back");
+    let back = world.dev.set_next_timestamp(before).await.unwrap_err().report();
+    assert!(back.contains(&format!("timestamp {before} is not after")), "{back}");
 }
 
 #[tokio::test]
@@ -96,7 +98,8 @@ async fn a_transaction_that_cannot_pay_or_repeats_changes_nothing() {
         .gas_limit(21_000)
         .max_fee_per_gas(0)
         .max_priority_fee_per_gas(0);
-    assert!(node.send_transaction(much).await.is_err());
+    let refused = node.send_transaction(much).await.unwrap_err().to_string();
+    assert!(refused.contains("lack of funds"), "{refused}");
     assert_eq!(node.get_block_number().await.unwrap(), block);
 }
 
@@ -132,7 +135,8 @@ async fn an_impersonated_contract_sends_and_pays_no_gas() {
     assert_eq!(known.inner.signer(), contract);
 
     dev.stop_impersonating(contract).await.unwrap();
-    assert!(node.send_transaction(request).await.is_err());
+    let refused = node.send_transaction(request).await.unwrap_err();
+    assert!(refused.to_string().contains("no key of"), "{refused}");
 }
 
 #[tokio::test]
@@ -255,9 +259,11 @@ async fn a_reorganisation_takes_transactions_and_tells_who_follows() {
 
     dev.roll_back(2).await.unwrap();
     assert_eq!(node.get_block_number().await.unwrap(), 1);
-    assert!(dev.roll_back(2).await.is_err(), "the first block stays");
+    let refused = dev.roll_back(2).await.unwrap_err().report();
+    assert!(refused.contains("cannot go back 2 blocks"), "the first block stays: {refused}");
     assert!(node.uninstall_filter(filter).await.unwrap());
-    assert!(node.get_filter_changes::<Log>(filter).await.is_err());
+    let gone = node.get_filter_changes::<Log>(filter).await.unwrap_err().to_string();
+    assert!(gone.contains("there is no filter"), "{gone}");
 }
 
 #[tokio::test]
@@ -325,7 +331,8 @@ async fn logs_are_found_by_place_address_and_topic() {
     let hash = node.get_block(1.into()).await.unwrap().unwrap().header.hash;
     assert_eq!(found(&Filter::new().at_block_hash(hash)).await, [(1, false)]);
     let nowhere = Filter::new().at_block_hash(B256::ZERO);
-    assert!(node.get_logs(&nowhere).await.is_err());
+    let unknown = node.get_logs(&nowhere).await.unwrap_err().to_string();
+    assert!(unknown.contains("there is no block"), "{unknown}");
 }
 
 #[tokio::test]

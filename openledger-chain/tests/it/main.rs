@@ -63,10 +63,15 @@ impl World {
     }
 
     async fn pass(&self, seconds: u64) {
-        let now = self.chain.now().await.unwrap();
-        self.dev.set_next_timestamp(now + seconds).await.unwrap();
-        self.dev.mine().await.unwrap();
+        pass(&self.chain, &self.dev, seconds).await;
     }
+}
+
+/// Makes a block `seconds` after the last, which is at least one.
+async fn pass(chain: &EvmChain, dev: &DevNode, seconds: u64) {
+    let now = chain.now().await.unwrap();
+    dev.set_next_timestamp(now + seconds.max(1)).await.unwrap();
+    dev.mine().await.unwrap();
 }
 
 /// Asserts that a contract refused, and for which reason.

@@ -1,7 +1,7 @@
 //! Money: deposited, charged, claimed; by whom, when, how often.
 
 use openledger_chain::{
-    Attributions, Batch, BatchName, Charge, EvmChain, Payments, Rewards,
+    Attributions, Batch, BatchName, Charge, EvmChain, Payments, Revert, Rewards,
     abi::fee_policy::FeePolicy,
     settlement::{Claim, Distributor, FeeSplit},
 };
@@ -30,6 +30,8 @@ async fn paid_world() -> (World, EvmChain) {
 
 /// The root of the batch that a paid world has.
 const FIRST: B256 = B256::repeat_byte(1);
+/// What somebody without the power is told.
+const UNAUTHORIZED: &str = "AccessManagedUnauthorized";
 /// Seconds for which the payer reserves money.
 const EXPIRY: u64 = 100_000;
 
@@ -99,10 +101,11 @@ async fn only_the_node_logs_and_submits_and_only_the_guardian_vetoes() {
     let (world, node) = paid_world().await;
     node.settle(FIRST, &[charge(&world, open(10))]).await.unwrap();
     let stranger = world.sending_as(&world.owner);
-    assert!(stranger.log_batch(&batch(B256::repeat_byte(4), 1)).await.is_err());
-    assert!(stranger.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.is_err());
-    let index = node.submit_root(B256::repeat_byte(1), B256::ZERO, open(1)).await.unwrap().value;
-    assert!(node.veto(index).await.is_err());
+    let root = B256::repeat_byte(1);
+    assert_denied(stranger.log_batch(&batch(B256::repeat_byte(4), 1)).await, "NodeNotAdmitted");
+    assert_denied(stranger.submit_root(root, B256::ZERO, open(1)).await, UNAUTHORIZED);
+    let index = node.submit_root(root, B256::ZERO, open(1)).await.unwrap().value;
+    assert_denied(node.veto(index).await, UNAUTHORIZED);
     world.chain.veto(index).await.unwrap();
     assert!(world.chain.root(index).await.unwrap().disabled);
 }
@@ -238,10 +241,14 @@ async fn the_fee_split_is_read_from_the_chain_and_changed_by_nobody_but_governan
     let fees = FeePolicy::new(world.chain.contracts().fees, world.chain.provider());
     let other = FeePolicy::Split { platform: 0, model: 1000, stakers: 1000, contributors: 8000 };
     for key in [&world.admin, &world.node, &world.owner] {
-        assert!(fees.setSplit(other.clone()).from(key.address()).call().await.is_err());
+        let sender = world.sending_as(key);
+        let refused = sender.send("set the split", fees.setSplit(other.clone())).await;
+        assert_denied(refused, UNAUTHORIZED);
     }
     let timelock = world.chain.contracts().timelock;
     fees.setSplit(other.clone()).from(timelock).call().await.unwrap();
     let half = FeePolicy::Split { contributors: 1000, ..other };
-    assert!(fees.setSplit(half).from(timelock).call().await.is_err());
+    let refused = fees.setSplit(half).from(timelock).call().await.err().unwrap();
+    let refused = refused.as_revert_data().map(|data| Revert::decode(&data).name());
+    assert_eq!(refused.as_deref(), Some("SplitNotWhole"));
 }

@@ -74,7 +74,7 @@ fn a_fee_of_one_open_is_divided_as_the_worked_example_says() {
     assert_eq!(earned(accounts().treasury), "0.1");
     assert_eq!((earned(OWNER), earned(accounts().staking_pool)), ("0.2".into(), "0.2".into()));
     assert_eq!(settled.total(), Amount::OPEN);
-    assert!(settled.claim(Address::ZERO).is_err());
+    assert_eq!(settled.claim(Address::ZERO).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -113,7 +113,9 @@ fn earlier_claims_name_an_account_once_and_are_not_below_what_it_was_paid() {
     assert_eq!(twice.kind(), ErrorKind::Invalid);
     assert!(twice.to_string().contains(&Address::repeat_byte(1).to_string()), "{twice}");
     let largest = Claim { cumulative: Amount::new(U256::MAX), ..claim(1, 0) };
-    assert!(Before::new([largest, claim(2, 1)]).is_err());
+    let large = Before::new([largest, claim(2, 1)]).unwrap_err();
+    assert_eq!(large.kind(), ErrorKind::Invalid);
+    assert!(large.to_string().contains("2^256"), "{large}");
 
     let before = Before::new([claim(1, 5), claim(2, 6)]).unwrap();
     before.check_paid([claim(1, 5), claim(2, 0), claim(3, 0)]).unwrap();
@@ -144,7 +146,7 @@ fn an_epoch_without_claims_has_no_root() {
         builder(&[]).build(&distributor(), 1.into()).unwrap_err().kind(),
         ErrorKind::Invalid
     );
-    assert!(builder(&[]).batch().is_err());
+    assert_eq!(builder(&[]).batch().unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 /// An epoch on a data layer in memory.
@@ -245,7 +247,8 @@ async fn a_manifest_of_anything_is_an_error() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
     }
     let foreign = Certificate::new(Scheme::EIGEN_DA, B256::ZERO, vec![2]).unwrap();
-    assert!(Published::load(&da, &foreign, B256::ZERO).await.is_err());
+    let foreign = Published::load(&da, &foreign, B256::ZERO).await.unwrap_err();
+    assert_eq!(foreign.kind(), ErrorKind::Invalid, "{foreign:?}");
 }
 
 #[test]
@@ -281,13 +284,16 @@ fn the_fee_makes_the_platforms_part_its_basis_points() {
     assert_eq!(FeeSplit::default().fee(&price, 0, 0).unwrap(), Amount::ZERO);
     assert_eq!(FeeSplit::default().fee(&price, 1, 0).unwrap(), 10.into(), "rounded up");
     let dear = Price { per_thousand_in: Amount::new(U256::MAX), ..price };
-    assert!(FeeSplit::default().fee(&dear, 2, 0).is_err());
+    let error = FeeSplit::default().fee(&dear, 2, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[test]
 fn parts_that_are_not_a_whole_are_refused() {
-    assert!(FeeSplit::new(1000, 2000, 2000, 4999).is_err());
-    assert!(FeeSplit::new(10_000, 0, 0, 0).is_err(), "then no fee could be computed");
+    let short = FeeSplit::new(1000, 2000, 2000, 4999).unwrap_err();
+    assert_eq!(short.kind(), ErrorKind::Invalid);
+    let all = FeeSplit::new(10_000, 0, 0, 0).unwrap_err();
+    assert_eq!(all.kind(), ErrorKind::Invalid, "then no fee could be computed");
     assert!(FeeSplit::new(0, 0, 0, 10_000).is_ok());
 }
 

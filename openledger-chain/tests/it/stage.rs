@@ -101,9 +101,7 @@ impl Stage {
 
     /// Makes a block `seconds` after the last.
     pub(crate) async fn pass(&self, seconds: u64) {
-        let now = self.now().await;
-        self.dev.set_next_timestamp(now + seconds.max(1)).await.unwrap();
-        self.dev.mine().await.unwrap();
+        crate::pass(&self.chain, &self.dev, seconds).await;
     }
 
     pub(crate) async fn balance(&self, account: Address) -> u128 {
