@@ -153,9 +153,8 @@ impl SignedVote {
     pub fn sign(proposal: U256, support: Support, nonce: U256, domain: &Domain, key: &Key) -> Self {
         let voter = key.address();
         let ballot = typed::Ballot { proposalId: proposal, support: support as u8, voter, nonce };
-        let separator = domain.to_eip712().separator();
-        let signed = [&[0x19, 0x01], &separator[..], &ballot.eip712_hash_struct()[..]].concat();
-        Self { proposal, support, voter, signature: key.sign(keccak256(signed)) }
+        let digest = ballot.eip712_signing_hash(&domain.to_eip712());
+        Self { proposal, support, voter, signature: key.sign(digest) }
     }
 }
 
