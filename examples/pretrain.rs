@@ -12,8 +12,7 @@ use openledger_core::{Error, Result};
 use openledger_datanet::{Limits, intake};
 use openledger_examples::bar;
 use openledger_model::{
-    Batch, Llama, LlamaConfig, Model, ModelFiles, Network, Tape, Template, Tokenizer, Tokens,
-    Trainable,
+    Batch, LlamaConfig, Model, ModelFiles, Network, Tape, Template, Tokenizer, Tokens, Trainable,
 };
 use openledger_train::{AdamW, BaseRun, Plan, Schedule, fit};
 
@@ -90,7 +89,7 @@ fn run(options: &Options) -> Result<()> {
 
     let config =
         LlamaConfig::small(options.vocabulary, options.hidden, options.layers, options.heads, eos)?;
-    let network = Network::new(&config.to_json(), Llama::init(&config, 1)?)?;
+    let network = Network::init(&config.to_json(), 1)?;
     let count: usize = learned.iter().map(|row| row.tokens.len()).sum();
     println!(
         "{} rows, {count} tokens; a model of {} weights",

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use openledger_model::{Llama, LlamaConfig, Lora, LoraConfig, Network, Tokens};
+use openledger_model::{LlamaConfig, Lora, LoraConfig, Network, Tokens};
 use openledger_train::{AdamW, Backend, Candle, Native};
 
 /// Rows of a batch, and tokens of a row.
@@ -15,7 +15,7 @@ const TOKENS: usize = 128;
 
 fn steps(criterion: &mut Criterion) {
     let config = LlamaConfig::small(2048, 192, 4, 6, 0).unwrap();
-    let network = Network::new(&config.to_json(), Llama::init(&config, 1).unwrap()).unwrap();
+    let network = Network::init(&config.to_json(), 1).unwrap();
     let network = Arc::new(network);
     let lora = LoraConfig::default().with_rank(8, 16.0);
     let start = Lora::init(&network, &lora, 7).unwrap().to_files(&network, &lora);

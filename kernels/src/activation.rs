@@ -1,10 +1,12 @@
-//! The gated activation of Llama's feed-forward layer (`SwiGLU`, Shazeer 2020) and its gradient.
+//! The gated activation of Llama's feed-forward layer (`SwiGLU`, Shazeer 2020) and its gradient;
+//! softmax and logistic function.
 
 use rayon::prelude::*;
 
 use crate::{
     exp::exp,
     isa::{Isa, vectorised},
+    loss::{exp_in_place, max},
 };
 
 /// Elements handed to a thread at a time.
@@ -43,7 +45,30 @@ pub fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f
         .for_each(|((((dgate, dup), dy), gate), up)| backward(isa, dgate, dup, dy, gate, up));
 }
 
+/// Replaces a row by its softmax: `e^x` of each element, divided by their sum.
+pub fn softmax(row: &mut [f32]) {
+    softmax_of(Isa::best(), row);
+}
+
+/// Replaces each element by `1 / (1 + e^-x)`.
+pub fn sigmoid(row: &mut [f32]) {
+    sigmoid_of(Isa::best(), row);
+}
+
 vectorised! {
+    /// Returns the largest element and the sum of the exponentials too.
+    pub(crate) fn softmax_of(row: &mut [f32]) -> (f32, f32) {
+        let largest = max(row);
+        let sum = exp_in_place(row, largest);
+        let inverse = 1.0 / sum;
+        row.iter_mut().for_each(|weight| *weight *= inverse);
+        (largest, sum)
+    }
+
+    fn sigmoid_of(row: &mut [f32]) {
+        row.iter_mut().for_each(|x| *x = 1.0 / (1.0 + exp(-*x)));
+    }
+
     fn forward(out: &mut [f32], gate: &[f32], up: &[f32]) {
         for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
             *out = gate / (1.0 + exp(-gate)) * up;

@@ -4,39 +4,90 @@
 //! the backward pass computes them again from the row maxima and sums kept by the forward pass
 //! (the recomputation of `FlashAttention`, Dao et al. 2022, without its online softmax).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::{
+    activation::softmax_of,
     exp::exp,
     gemm::{Into, Mat, gemm_strided},
     isa::{Isa, vectorised},
-    loss::{exp_in_place, max},
     reduce::{dot, scale},
 };
 
-/// The shape of an attention layer's rows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "attention has these three sizes")]
+/// The shape of an attention layer's rows, and what a row sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Heads {
     /// Query heads.
     pub query: usize,
     /// Key and value heads; each serves `query / key_value` query heads that lie together.
     pub key_value: usize,
-    /// Elements of a head.
+    /// Elements of a query or a key.
     pub dim: usize,
+    /// Elements of a value, and of what a head returns.
+    pub value_dim: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// How many rows a row sees, itself among them; all before it if there is none.
+    pub window: Option<usize>,
 }
 
 impl Heads {
-    const fn query_width(&self) -> usize {
+    /// Takes heads of `dim` elements, whose scores are divided by the root of it.
+    pub fn new(query: usize, key_value: usize, dim: usize) -> Self {
+        let scale = 1.0 / (dim as f32).sqrt();
+        Self { query, key_value, dim, value_dim: dim, scale, window: None }
+    }
+
+    /// Returns these with values of another size than keys.
+    #[must_use]
+    pub const fn with_value_dim(mut self, value_dim: usize) -> Self {
+        self.value_dim = value_dim;
+        self
+    }
+
+    /// Returns these with scores multiplied by something else.
+    #[must_use]
+    pub const fn with_scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Returns these with rows that see at most so many, which must be one at the least.
+    #[must_use]
+    pub const fn with_window(mut self, window: Option<usize>) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Returns the width of a row of queries.
+    pub const fn query_width(&self) -> usize {
         self.query * self.dim
     }
 
-    const fn key_width(&self) -> usize {
+    /// Returns the width of a row of keys.
+    pub const fn key_width(&self) -> usize {
         self.key_value * self.dim
     }
 
-    fn scale(&self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
+    /// Returns the width of a row of values.
+    pub const fn value_width(&self) -> usize {
+        self.key_value * self.value_dim
+    }
+
+    /// Returns the width of a row of results.
+    pub const fn out_width(&self) -> usize {
+        self.query * self.value_dim
+    }
+
+    /// The first row that `row` sees.
+    const fn sees_from(&self, row: usize) -> usize {
+        match self.window {
+            Some(window) => (row + 1).saturating_sub(window),
+            None => 0,
+        }
     }
 
     const fn key_of(&self, query: usize) -> usize {
@@ -56,43 +107,41 @@ pub struct Causal {
 }
 
 impl Causal {
-    /// Writes `softmax(q k' / sqrt(dim) + causal mask) v` to `out`, for one sequence.
+    /// Writes `softmax(scale q k' + causal mask) v` to `out`, for one sequence.
     ///
-    /// `q` and `out` are `[rows, query * dim]`, `k` and `v` `[rows, key_value * dim]`; row `i` sees
-    /// rows `0..=i`. Memory beyond the result: one block of scores a thread.
+    /// `q` is `[rows, query * dim]`, `out` `[rows, query * value_dim]`, `k` and `v` have as many rows
+    /// of their widths; row `i` sees rows `0..=i`, or the last of them that the window holds. Memory
+    /// beyond the result: one block of scores a thread.
     ///
     /// # Panics
     /// If the sizes do not match.
     pub fn forward(out: &mut [f32], q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> Self {
         let rows = q.len() / heads.query_width();
-        check(heads, rows, [q, out], [k, v]);
+        check(heads, rows, [q, k, v, out]);
         let done: Vec<_> = tasks(heads.query, rows)
             .into_par_iter()
             .map(|(head, first)| {
                 let last = rows.min(first + BLOCK);
-                let mut scores = scores(q, k, heads, head, first, last);
+                let seen = heads.sees_from(first)..last;
+                let mut scores = scores(q, k, heads, head, first..last);
                 let (largest, sum): (Vec<f32>, Vec<f32>) = scores
-                    .chunks_exact_mut(last)
-                    .enumerate()
-                    .map(|(row, scores)| softmax_row(scores, first + row + 1))
+                    .chunks_exact_mut(seen.len())
+                    .zip(first..last)
+                    .map(|(scores, row)| softmax_row(scores, visible(heads, row, &seen)))
                     .unzip();
-                let mut block = vec![0.0; (last - first) * heads.dim];
-                let weights = Mat::new(&scores, last - first, last);
-                gemm_strided(
-                    Into::Set(&mut block),
-                    weights,
-                    key_rows(v, heads, head, last),
-                    heads.dim,
-                );
+                let mut block = vec![0.0; (last - first) * heads.value_dim];
+                let weights = Mat::new(&scores, last - first, seen.len());
+                let values = value_rows(v, heads, head, seen);
+                gemm_strided(Into::Set(&mut block), weights, values, heads.value_dim);
                 (block, largest, sum)
             })
             .collect();
         let mut kept = Self::default();
         for ((head, first), (block, largest, sum)) in tasks(heads.query, rows).into_iter().zip(done)
         {
-            for (row, values) in block.chunks_exact(heads.dim).enumerate() {
-                let at = (first + row) * heads.query_width() + head * heads.dim;
-                out[at..at + heads.dim].copy_from_slice(values);
+            for (row, values) in block.chunks_exact(heads.value_dim).enumerate() {
+                let at = (first + row) * heads.out_width() + head * heads.value_dim;
+                out[at..at + heads.value_dim].copy_from_slice(values);
             }
             kept.largest.extend(largest);
             kept.sum.extend(sum);
@@ -113,8 +162,8 @@ impl Causal {
         heads: Heads,
     ) {
         let rows = q.len() / heads.query_width();
-        check(heads, rows, [q, out], [k, v]);
-        check(heads, rows, [dq, dout], [dk, dv]);
+        check(heads, rows, [q, k, v, out]);
+        check(heads, rows, [dq, dk, dv, dout]);
         assert_eq!(self.sum.len(), heads.query * rows, "kept by the forward pass");
         let done: Vec<_> = (0..heads.query)
             .into_par_iter()
@@ -123,7 +172,7 @@ impl Causal {
         for (head, [head_q, head_k, head_v]) in done.into_iter().enumerate() {
             add_head(dq, &head_q, heads.query_width(), head, heads.dim);
             add_head(dk, &head_k, heads.key_width(), heads.key_of(head), heads.dim);
-            add_head(dv, &head_v, heads.key_width(), heads.key_of(head), heads.dim);
+            add_head(dv, &head_v, heads.value_width(), heads.key_of(head), heads.value_dim);
         }
     }
 
@@ -136,48 +185,48 @@ impl Causal {
         [q, k, v]: [&[f32]; 3],
         heads: Heads,
     ) -> [Vec<f32>; 3] {
-        let (dim, width) = (heads.dim, heads.query_width());
-        let rows = q.len() / width;
+        let (dim, value_dim, width) = (heads.dim, heads.value_dim, heads.out_width());
+        let rows = q.len() / heads.query_width();
         let isa = Isa::best();
-        let [mut dq, mut dk, mut dv] = std::array::from_fn(|_| vec![0.0; rows * dim]);
+        let [mut dq, mut dk] = std::array::from_fn(|_| vec![0.0; rows * dim]);
+        let mut dv = vec![0.0; rows * value_dim];
         for first in (0..rows).step_by(BLOCK) {
             let last = rows.min(first + BLOCK);
-            let block = last - first;
-            let mut weights = scores(q, k, heads, head, first, last);
-            let mut dscores = vec![0.0; block * last];
-            let dout_block = query_rows(dout, heads, head, first, last);
-            gemm_strided(
-                Into::Set(&mut dscores),
-                dout_block,
-                key_rows(v, heads, head, last).t(),
-                last,
-            );
-            for row in 0..block {
-                let at = (first + row) * width + head * dim;
-                let kept = head * rows + first + row;
-                let weights = &mut weights[row * last..(row + 1) * last];
-                let dscores = &mut dscores[row * last..(row + 1) * last];
-                let mean = dot(&dout[at..at + dim], &out[at..at + dim]);
+            let seen = heads.sees_from(first)..last;
+            let mut weights = scores(q, k, heads, head, first..last);
+            let mut dscores = vec![0.0; weights.len()];
+            let dout_block = out_rows(dout, heads, head, first..last);
+            let values = value_rows(v, heads, head, seen.clone());
+            gemm_strided(Into::Set(&mut dscores), dout_block, values.t(), seen.len());
+            let both =
+                weights.chunks_exact_mut(seen.len()).zip(dscores.chunks_exact_mut(seen.len()));
+            for ((weights, dscores), row) in both.zip(first..last) {
+                let at = row * width + head * value_dim;
+                let kept = head * rows + row;
+                let mean = dot(&dout[at..at + value_dim], &out[at..at + value_dim]);
                 let (largest, sum) = (self.largest[kept], self.sum[kept]);
-                score_gradients(isa, weights, dscores, mean, largest, sum, heads.scale());
-                weights[first + row + 1..].fill(0.0);
-                dscores[first + row + 1..].fill(0.0);
+                score_gradients(isa, weights, dscores, mean, largest, sum, heads.scale);
+                hide(weights, visible(heads, row, &seen));
+                hide(dscores, visible(heads, row, &seen));
             }
+            let block = last - first;
             let (weights, dscores) =
-                (Mat::new(&weights, block, last), Mat::new(&dscores, block, last));
-            gemm_strided(Into::Add(&mut dv[..last * dim]), weights.t(), dout_block, dim);
-            let queries = query_rows(q, heads, head, first, last);
-            gemm_strided(Into::Add(&mut dk[..last * dim]), dscores.t(), queries, dim);
-            let keys = key_rows(k, heads, head, last);
+                (Mat::new(&weights, block, seen.len()), Mat::new(&dscores, block, seen.len()));
+            let dv = &mut dv[seen.start * value_dim..last * value_dim];
+            gemm_strided(Into::Add(dv), weights.t(), dout_block, value_dim);
+            let queries = query_rows(q, heads, head, first..last);
+            let dk = &mut dk[seen.start * dim..last * dim];
+            gemm_strided(Into::Add(dk), dscores.t(), queries, dim);
+            let keys = key_rows(k, heads, head, seen);
             gemm_strided(Into::Set(&mut dq[first * dim..last * dim]), dscores, keys, dim);
         }
         [dq, dk, dv]
     }
 }
 
-/// Attention of one new row over everything cached: writes to `out`, `[query * dim]`.
+/// Attention of one new row over everything cached: writes to `out`, `[query * value_dim]`.
 ///
-/// `k` and `v` hold `[rows, key_value * dim]`, the new row's last. The result has the bits of
+/// `k` and `v` hold rows of their widths, the new row's last. The result has the bits of
 /// [`Causal::forward`]'s last row. `scores` is scratch space, kept by the caller.
 ///
 /// # Panics
@@ -191,47 +240,54 @@ pub fn attend_one(
     scores: &mut Vec<f32>,
 ) {
     let rows = k.len() / heads.key_width();
-    check(heads, 1, [q, out], [&k[..heads.key_width()], &v[..heads.key_width()]]);
-    assert!(k.len() == v.len() && k.len() == rows * heads.key_width(), "whole rows");
+    check(heads, 1, [q, &k[..heads.key_width()], &v[..heads.value_width()], out]);
+    let whole = (k.len(), v.len()) == (rows * heads.key_width(), rows * heads.value_width());
+    assert!(whole, "whole rows");
+    let seen = heads.sees_from(rows - 1)..rows;
     for head in 0..heads.query {
         scores.clear();
-        scores.resize(rows, 0.0);
+        scores.resize(seen.len(), 0.0);
         let query = Mat::new(&q[head * heads.dim..(head + 1) * heads.dim], 1, heads.dim);
-        gemm_strided(Into::Set(scores), query, key_rows(k, heads, head, rows).t(), rows);
-        scale(Isa::best(), scores, heads.scale());
-        softmax_row(scores, rows);
-        let out = &mut out[head * heads.dim..(head + 1) * heads.dim];
-        let weights = Mat::new(scores, 1, rows);
-        gemm_strided(Into::Set(out), weights, key_rows(v, heads, head, rows), heads.dim);
+        let keys = key_rows(k, heads, head, seen.clone());
+        gemm_strided(Into::Set(scores), query, keys.t(), seen.len());
+        scale(Isa::best(), scores, heads.scale);
+        softmax_of(Isa::best(), scores);
+        let out = &mut out[head * heads.value_dim..(head + 1) * heads.value_dim];
+        let weights = Mat::new(scores, 1, seen.len());
+        let values = value_rows(v, heads, head, seen.clone());
+        gemm_strided(Into::Set(out), weights, values, heads.value_dim);
     }
 }
 
-/// The scaled scores of queries `first..last` with keys `0..last`, later keys included.
-fn scores(q: &[f32], k: &[f32], heads: Heads, head: usize, first: usize, last: usize) -> Vec<f32> {
-    let mut scores = vec![0.0; (last - first) * last];
-    let queries = query_rows(q, heads, head, first, last);
-    gemm_strided(Into::Set(&mut scores), queries, key_rows(k, heads, head, last).t(), last);
-    scale(Isa::best(), &mut scores, heads.scale());
+/// The scaled scores of some queries with all keys that any of them sees, later keys included.
+fn scores(q: &[f32], k: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Vec<f32> {
+    let seen = heads.sees_from(rows.start)..rows.end;
+    let mut scores = vec![0.0; rows.len() * seen.len()];
+    let keys = key_rows(k, heads, head, seen.clone());
+    gemm_strided(Into::Set(&mut scores), query_rows(q, heads, head, rows), keys.t(), seen.len());
+    scale(Isa::best(), &mut scores, heads.scale);
     scores
 }
 
-/// Turns the first `seen` scores of a row into weights and the rest into zeros; returns what the
+/// Which of the scores with the keys `seen` are of keys that `row` sees.
+fn visible(heads: Heads, row: usize, seen: &Range<usize>) -> Range<usize> {
+    heads.sees_from(row) - seen.start..row + 1 - seen.start
+}
+
+/// Makes everything outside `visible` zero.
+fn hide(row: &mut [f32], visible: Range<usize>) {
+    row[..visible.start].fill(0.0);
+    row[visible.end..].fill(0.0);
+}
+
+/// Turns the visible scores of a row into weights and the rest into zeros; returns what the
 /// backward pass needs to do it again.
-fn softmax_row(scores: &mut [f32], seen: usize) -> (f32, f32) {
-    let (visible, hidden) = scores.split_at_mut(seen);
-    hidden.fill(0.0);
-    softmax(Isa::best(), visible)
+fn softmax_row(scores: &mut [f32], visible: Range<usize>) -> (f32, f32) {
+    hide(scores, visible.clone());
+    softmax_of(Isa::best(), &mut scores[visible])
 }
 
 vectorised! {
-    fn softmax(row: &mut [f32]) -> (f32, f32) {
-        let largest = max(row);
-        let sum = exp_in_place(row, largest);
-        let inverse = 1.0 / sum;
-        row.iter_mut().for_each(|weight| *weight *= inverse);
-        (largest, sum)
-    }
-
     /// Turns a row of scores into weights, and the gradient with respect to the weights into that
     /// with respect to the unscaled scores.
     fn score_gradients(
@@ -250,14 +306,28 @@ vectorised! {
     }
 }
 
-fn query_rows(x: &[f32], heads: Heads, head: usize, first: usize, last: usize) -> Mat<'_> {
-    let width = heads.query_width();
-    Mat::strided(&x[first * width + head * heads.dim..], last - first, heads.dim, width)
+/// `rows` of one head of a matrix whose rows hold `heads` of `dim` elements each.
+fn head_rows(x: &[f32], head: usize, [heads, dim]: [usize; 2], rows: Range<usize>) -> Mat<'_> {
+    let width = heads * dim;
+    Mat::strided(&x[rows.start * width + head * dim..], rows.len(), dim, width)
 }
 
-/// Rows `0..last` of the key or value head that serves query head `head`.
-fn key_rows(x: &[f32], heads: Heads, head: usize, last: usize) -> Mat<'_> {
-    Mat::strided(&x[heads.key_of(head) * heads.dim..], last, heads.dim, heads.key_width())
+fn query_rows(x: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Mat<'_> {
+    head_rows(x, head, [heads.query, heads.dim], rows)
+}
+
+fn out_rows(x: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Mat<'_> {
+    head_rows(x, head, [heads.query, heads.value_dim], rows)
+}
+
+/// Rows of the key head that serves query head `head`.
+fn key_rows(x: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Mat<'_> {
+    head_rows(x, heads.key_of(head), [heads.key_value, heads.dim], rows)
+}
+
+/// Rows of the value head that serves query head `head`.
+fn value_rows(x: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Mat<'_> {
+    head_rows(x, heads.key_of(head), [heads.key_value, heads.value_dim], rows)
 }
 
 fn add_head(to: &mut [f32], from: &[f32], width: usize, head: usize, dim: usize) {
@@ -272,8 +342,13 @@ fn tasks(heads: usize, rows: usize) -> Vec<(usize, usize)> {
     (0..heads).flat_map(|head| (0..rows).step_by(BLOCK).map(move |first| (head, first))).collect()
 }
 
-fn check(heads: Heads, rows: usize, queries: [&[f32]; 2], keys: [&[f32]; 2]) {
+fn check(heads: Heads, rows: usize, qkv_and_out: [&[f32]; 4]) {
     assert!(heads.key_value > 0 && heads.query.is_multiple_of(heads.key_value), "{heads:?}");
-    assert!(queries.iter().all(|x| x.len() == rows * heads.query_width()), "query rows");
-    assert!(keys.iter().all(|x| x.len() == rows * heads.key_width()), "key and value rows");
+    assert!(heads.window != Some(0), "a row sees itself");
+    let widths = [heads.query_width(), heads.key_width(), heads.value_width(), heads.out_width()];
+    for ((x, width), name) in
+        qkv_and_out.iter().zip(widths).zip(["query", "key", "value", "result"])
+    {
+        assert_eq!(x.len(), rows * width, "{name} rows");
+    }
 }

@@ -38,6 +38,11 @@ pub fn pow(base: f64, exponent: f64) -> f64 {
     libm::pow(base, exponent)
 }
 
+/// Returns the natural logarithm, the same on every system: `libm`'s, in pure Rust.
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::exp;

@@ -2,7 +2,9 @@
 
 use openledger_core::{Error, Result};
 
-use crate::{Decoder, Param, Weights};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use crate::{Decoder, NamedTensor, Param, Weights, random::symmetric};
 
 /// A decoder and the weights its parameters name.
 #[derive(Clone, Debug)]
@@ -15,10 +17,43 @@ impl Network {
     /// Reads `config.json` and finds the family's tensors in `weights`.
     ///
     /// # Errors
-    /// Those of [`LlamaConfig::parse`](crate::LlamaConfig::parse) and
-    /// [`Llama::new`](crate::Llama::new).
+    /// Those of [`Decoder::new`].
     pub fn new(config: &[u8], weights: Weights) -> Result<Self> {
         Ok(Self { decoder: Decoder::new(config, &weights)?, weights })
+    }
+
+    /// Makes the weights training from nothing starts with: norms one, biases zero, all other
+    /// tensors uniform with a standard deviation of 0.02, those that write to the residual stream
+    /// divided by the root of twice the number of layers (Radford et al., 2019).
+    ///
+    /// # Errors
+    /// Those of [`Decoder::tensors`]; [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for
+    /// a tensor that no machine holds.
+    pub fn init(config: &[u8], seed: u64) -> Result<Self> {
+        let tensors = Decoder::tensors(config)?;
+        let norms =
+            tensors.iter().filter(|(name, _)| name.ends_with("post_attention_layernorm.weight"));
+        let residual = 1.0 / (2.0 * norms.count() as f32).sqrt();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let elements =
+            |shape: &[usize]| shape.iter().try_fold(1usize, |len, &n| len.checked_mul(n));
+        if let Some((name, shape)) = tensors.iter().find(|(_, shape)| elements(shape).is_none()) {
+            return Err(Error::invalid(format!("`{name}` of shape {shape:?} is too large")));
+        }
+        let tensors = tensors.into_iter().map(|(name, shape)| {
+            let len = shape.iter().product();
+            let data = if name.ends_with("norm.weight") {
+                vec![1.0; len]
+            } else if name.ends_with("bias") {
+                vec![0.0; len]
+            } else {
+                let writes = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+                let bound = 0.02 * 3f32.sqrt() * if writes { residual } else { 1.0 };
+                (0..len).map(|_| bound * symmetric(&mut random)).collect()
+            };
+            NamedTensor { name, shape, data }
+        });
+        Self::new(config, Weights::from_tensors(tensors)?)
     }
 
     /// Returns the decoder.

@@ -15,6 +15,13 @@ use safetensors::{Dtype, tensor::TensorView};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Param(usize);
 
+impl Param {
+    /// Names the tensor that is found as the n-th.
+    pub(crate) const fn nth(n: usize) -> Self {
+        Self(n)
+    }
+}
+
 /// The tensors of a model in `f32`, each with its name in the checkpoint.
 #[derive(Clone, Debug)]
 pub struct Weights {

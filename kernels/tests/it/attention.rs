@@ -6,53 +6,59 @@ use openledger_kernels::{Causal, Heads, attend_one};
 use crate::{assert_close, numbers, tensor, values, var};
 
 fn candle(q: &Var, k: &Var, v: &Var, rows: usize, heads: Heads) -> Tensor {
-    let Heads { query, key_value, dim } = heads;
-    let split = |x: &Var, n: usize| x.reshape((rows, n, dim)).unwrap().transpose(0, 1).unwrap();
-    let spread = |x: Tensor| {
-        let shape = (key_value, query / key_value, rows, dim);
-        x.unsqueeze(1).unwrap().expand(shape).unwrap().reshape((query, rows, dim)).unwrap()
+    let Heads { query, key_value, dim, value_dim, window, .. } = heads;
+    let split = |x: &Var, n: usize, dim: usize| {
+        x.reshape((rows, n, dim)).unwrap().transpose(0, 1).unwrap().contiguous().unwrap()
     };
-    let q = split(q, query).contiguous().unwrap();
-    let [k, v] = [k, v].map(|x| spread(split(x, key_value)).contiguous().unwrap());
-    let scores = (q.matmul(&k.t().unwrap()).unwrap() / (dim as f64).sqrt()).unwrap();
+    let spread = |x: &Var, dim: usize| {
+        let shape = (key_value, query / key_value, rows, dim);
+        let x = split(x, key_value, dim).unsqueeze(1).unwrap().expand(shape).unwrap();
+        x.reshape((query, rows, dim)).unwrap().contiguous().unwrap()
+    };
+    let (q, k, v) = (split(q, query, dim), spread(k, dim), spread(v, value_dim));
+    let scores = (q.matmul(&k.t().unwrap()).unwrap() * f64::from(heads.scale)).unwrap();
+    let hidden = |row: usize, key: usize| key > row || row - key >= window.unwrap_or(rows);
     let mask: Vec<f32> = (0..rows * rows)
-        .map(|at| if at % rows > at / rows { f32::NEG_INFINITY } else { 0.0 })
+        .map(|at| if hidden(at / rows, at % rows) { f32::NEG_INFINITY } else { 0.0 })
         .collect();
     let scores = scores.broadcast_add(&tensor(&mask, &[rows, rows])).unwrap();
     let weights = candle_nn::ops::softmax(&scores, D::Minus1).unwrap();
-    weights.matmul(&v).unwrap().transpose(0, 1).unwrap().reshape((rows, query * dim)).unwrap()
+    let out = weights.matmul(&v).unwrap().transpose(0, 1).unwrap();
+    out.reshape((rows, query * value_dim)).unwrap()
 }
 
-const SHAPES: [Heads; 3] = [
-    Heads { query: 1, key_value: 1, dim: 8 },
-    Heads { query: 4, key_value: 4, dim: 16 },
-    Heads { query: 6, key_value: 2, dim: 5 },
-];
+fn shapes() -> [Heads; 6] {
+    let grouped = Heads::new(6, 2, 5);
+    [
+        Heads::new(1, 1, 8),
+        Heads::new(4, 4, 16),
+        grouped,
+        grouped.with_window(Some(1)),
+        grouped.with_window(Some(40)),
+        grouped.with_value_dim(3).with_scale(0.7).with_window(Some(100)),
+    ]
+}
 
 #[test]
 fn attention_and_its_gradients_equal_candles() {
-    for heads in SHAPES {
+    for heads in shapes() {
         for rows in [1, 17, 64, 65, 150] {
-            let (wide, narrow) =
-                (rows * heads.query * heads.dim, rows * heads.key_value * heads.dim);
-            let [q, dout] = [1, 2].map(|seed| numbers(wide, seed));
-            let [k, v] = [3, 4].map(|seed| numbers(narrow, seed));
-            let mut out = vec![0.0; wide];
+            let widths = [heads.query_width(), heads.key_width(), heads.value_width()];
+            let [q, k, v] = [0, 1, 2].map(|i| numbers(rows * widths[i], 1 + i as u64));
+            let dout = numbers(rows * heads.out_width(), 4);
+            let mut out = vec![0.0; dout.len()];
             let kept = Causal::forward(&mut out, &q, &k, &v, heads);
-            let (mut dq, mut dk, mut dv) = (vec![0.0; wide], vec![0.0; narrow], vec![0.0; narrow]);
+            let [mut dq, mut dk, mut dv] = widths.map(|width| vec![0.0; rows * width]);
             kept.backward([&mut dq, &mut dk, &mut dv], &dout, &out, [&q, &k, &v], heads);
 
-            let vq = var(&q, &[rows, heads.query * heads.dim]);
-            let [vk, vv] = [&k, &v].map(|x| var(x, &[rows, heads.key_value * heads.dim]));
+            let [vq, vk, vv] = [(&q, 0), (&k, 1), (&v, 2)].map(|(x, i)| var(x, &[rows, widths[i]]));
             let vout = candle(&vq, &vk, &vv, rows, heads);
-            let loss = (&vout * tensor(&dout, &[rows, heads.query * heads.dim]))
-                .unwrap()
-                .sum_all()
-                .unwrap();
-            let grads = loss.backward().unwrap();
+            let dout = tensor(&dout, &[rows, heads.out_width()]);
+            let grads = (&vout * dout).unwrap().sum_all().unwrap().backward().unwrap();
             assert_close(&out, &values(&vout), 2e-6);
             assert_close(&dv, &values(grads.get(&vv).unwrap()), 1e-5);
-            if rows > 1 {
+            // One row that sees one key has the weight 1 whatever its score is.
+            if rows > 1 && heads.window != Some(1) {
                 assert_close(&dq, &values(grads.get(&vq).unwrap()), 1e-5);
                 assert_close(&dk, &values(grads.get(&vk).unwrap()), 1e-5);
             }
@@ -62,20 +68,22 @@ fn attention_and_its_gradients_equal_candles() {
 
 #[test]
 fn one_row_over_the_cache_has_the_bits_of_the_whole_sequence() {
-    for heads in SHAPES {
+    for heads in shapes() {
         let rows = 70;
-        let q = numbers(rows * heads.query * heads.dim, 1);
-        let [k, v] = [3, 4].map(|seed| numbers(rows * heads.key_value * heads.dim, seed));
-        let mut all = vec![0.0; q.len()];
+        let q = numbers(rows * heads.query_width(), 1);
+        let k = numbers(rows * heads.key_width(), 3);
+        let v = numbers(rows * heads.value_width(), 4);
+        let mut all = vec![0.0; rows * heads.out_width()];
         Causal::forward(&mut all, &q, &k, &v, heads);
         let mut scores = Vec::new();
         for row in [0, 1, 31, 64, 69] {
-            let width = heads.query * heads.dim;
-            let seen = (row + 1) * heads.key_value * heads.dim;
-            let mut one = vec![0.0; width];
-            let q = &q[row * width..(row + 1) * width];
-            attend_one(&mut one, q, &k[..seen], &v[..seen], heads, &mut scores);
-            assert_eq!(one, all[row * width..(row + 1) * width], "row {row} of {heads:?}");
+            let part = |width: usize| row * width..(row + 1) * width;
+            let [keys, values] =
+                [heads.key_width(), heads.value_width()].map(|width| (row + 1) * width);
+            let mut one = vec![0.0; heads.out_width()];
+            let q = &q[part(heads.query_width())];
+            attend_one(&mut one, q, &k[..keys], &v[..values], heads, &mut scores);
+            assert_eq!(one, all[part(heads.out_width())], "row {row} of {heads:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::D;
 use openledger_kernels::{
-    Rope, cross_entropy, rms_norm, rms_norm_backward, rms_norm_gain_backward, swiglu,
+    Pairs, Rope, cross_entropy, rms_norm, rms_norm_backward, rms_norm_gain_backward, swiglu,
     swiglu_backward,
 };
 
@@ -99,4 +99,51 @@ fn rotary_embedding_equals_candles_and_turns_back() {
 
     rope.apply_backward(&mut turned, &positions);
     assert_close(&turned, &x, 1e-6);
+}
+
+#[test]
+fn neighbours_at_the_ends_of_heads_turn_as_halves_do() {
+    let (rows, dim, head) = (9, 8, 14);
+    let frequencies: Vec<f32> = (0..dim / 2).map(|i| 1.0 / (1.0 + i as f32)).collect();
+    let positions: Vec<u32> = (3..3 + rows as u32).collect();
+    let x = numbers(rows * 2 * head, 7);
+    // The same elements, those of a pair half a head apart.
+    let halves: Vec<f32> = x
+        .chunks_exact(head)
+        .flat_map(|head| [0, 1].map(|side| head[6 + side..].iter().step_by(2)))
+        .flatten()
+        .copied()
+        .collect();
+    let mut expected = halves.clone();
+    Rope::new(frequencies.clone()).with_scale(1.5).apply(&mut expected, &positions);
+
+    let rope = Rope::new(frequencies).with_scale(1.5).with_pairs(Pairs::Neighbours);
+    let mut turned = x.clone();
+    rope.apply_to_ends(&mut turned, &positions, head);
+    for (index, (turned, x)) in turned.chunks_exact(head).zip(x.chunks_exact(head)).enumerate() {
+        assert_eq!(turned[..6], x[..6], "the beginning stays");
+        let expected = &expected[index * dim..(index + 1) * dim];
+        let ours = [0, 1].map(|side| turned[6 + side..].iter().step_by(2)).into_iter().flatten();
+        assert_eq!(ours.copied().collect::<Vec<_>>(), expected);
+    }
+    rope.apply_to_ends_backward(&mut turned, &positions, head);
+    let twice_scaled = x.iter().enumerate().map(|(i, x)| if i % head < 6 { *x } else { x * 2.25 });
+    assert_close(&turned, &twice_scaled.collect::<Vec<_>>(), 1e-6);
+}
+
+#[test]
+fn a_longer_sequence_turns_more_slowly_under_dynamic_scaling() {
+    let frequencies = |theta: f64| -> Vec<f32> {
+        (0..4).map(|i| (1.0 / theta.powf(f64::from(2 * i) / 8.0)) as f32).collect()
+    };
+    let dynamic = Rope::new(frequencies(100.0)).with_stretch(100.0, 4.0, 6);
+    for length in [1, 6, 7, 40, 7, 6] {
+        let positions: Vec<u32> = (0..length).collect();
+        let mut ours = numbers(length as usize * 16, 8);
+        let mut theirs = ours.clone();
+        dynamic.apply(&mut ours, &positions);
+        let longer = (4.0 * f64::from(length.max(6)) / 6.0 - 3.0).powf(8.0 / 6.0);
+        Rope::new(frequencies(100.0 * longer)).apply(&mut theirs, &positions);
+        assert_close(&ours, &theirs, 1e-5);
+    }
 }

@@ -17,11 +17,25 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Whether the scale is that of rsLoRA (Kalajdzievski, 2023).
     pub rank_stabilised: bool,
-    /// The linear layers, by the ends of their module names, such as `q_proj`.
-    pub targets: Vec<String>,
+    /// The linear layers that carry matrices.
+    pub targets: Targets,
     /// The base model, as the adapter's author names it.
     pub base: String,
 }
+
+/// Which linear layers an adapter is at.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(clippy::exhaustive_enums, reason = "PEFT has these two")]
+pub enum Targets {
+    /// Those whose module names are one of these or end in a dot and one of them, such as `q_proj`.
+    Names(Vec<String>),
+    /// Those whose whole module names match a regular expression; all of them for `all-linear`.
+    Pattern(String),
+}
+
+/// What PEFT calls all linear layers of the blocks.
+pub(super) const EVERY: &str = "all-linear";
 
 /// The linear layers of a Llama block.
 const ALL: [&str; 7] =
@@ -34,7 +48,7 @@ impl Default for LoraConfig {
             rank: 8,
             alpha: 16.0,
             rank_stabilised: false,
-            targets: ALL.map(str::to_owned).to_vec(),
+            targets: Targets::Names(ALL.map(str::to_owned).to_vec()),
             base: String::new(),
         }
     }
@@ -51,7 +65,21 @@ impl LoraConfig {
     /// Returns this with other target layers.
     #[must_use]
     pub fn with_targets<'a>(mut self, targets: impl IntoIterator<Item = &'a str>) -> Self {
-        self.targets = targets.into_iter().map(str::to_owned).collect();
+        self.targets = Targets::Names(targets.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// Returns this with the layers whose module names match `pattern`.
+    #[must_use]
+    pub fn with_pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.targets = Targets::Pattern(pattern.into());
+        self
+    }
+
+    /// Returns this with the scale of rsLoRA or without.
+    #[must_use]
+    pub const fn with_rank_stabilised(mut self, rank_stabilised: bool) -> Self {
+        self.rank_stabilised = rank_stabilised;
         self
     }
 
@@ -79,16 +107,10 @@ impl LoraConfig {
             .map_err(|e| Error::corrupt("not the configuration of an adapter").with_source(e))?;
         raw.check_supported()?;
         let targets = match raw.target_modules {
-            Some(Targets::List(list)) => list,
-            Some(Targets::Pattern(pattern)) if pattern == "all-linear" => {
-                ALL.map(str::to_owned).to_vec()
-            }
-            Some(Targets::Pattern(pattern)) => {
-                return Err(unsupported(&format!("the pattern `target_modules`: `{pattern}`")));
-            }
-            None => Vec::new(),
+            Some(targets) => targets,
+            None => Targets::Names(Vec::new()),
         };
-        if targets.is_empty() {
+        if targets == Targets::Names(Vec::new()) {
             return Err(Error::invalid("the adapter targets no layer: set `target_modules`"));
         }
         if raw.r == 0 || raw.r > MAX_RANK {
@@ -150,13 +172,6 @@ struct Raw {
     others: serde_json::Map<String, Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Targets {
-    List(Vec<String>),
-    Pattern(String),
-}
-
 impl Raw {
     fn check_supported(&self) -> Result<()> {
         if self.peft_type != "LORA" {
@@ -213,9 +228,10 @@ mod tests {
                 rank: 3,
                 alpha: 2.5,
                 rank_stabilised: true,
-                targets: vec!["v_proj".to_owned()],
+                targets: Targets::Names(vec!["v_proj".to_owned()]),
                 base: "base".to_owned(),
             },
+            LoraConfig::default().with_pattern(r".*\.(q|kv_b)_proj"),
         ] {
             assert_eq!(LoraConfig::parse(&config.to_json()).unwrap(), config);
         }
@@ -235,7 +251,6 @@ mod tests {
             ("rank_pattern", r#"{"q_proj":4}"#),
             ("modules_to_save", r#"["lm_head"]"#),
             ("bias", r#""all""#),
-            ("target_modules", r#"".*_proj""#),
             ("peft_type", r#""IA3""#),
         ] {
             let mut config: Value =

@@ -11,10 +11,12 @@ mod files;
 use std::collections::BTreeMap;
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
+use openledger_kernels::{Into, Mat, gemm};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use regex::RegexBuilder;
 use safetensors::Dtype;
 
-pub use config::LoraConfig;
+pub use config::{LoraConfig, Targets};
 pub use files::AdapterFiles;
 
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     random::symmetric,
     weights::{read_safetensors, write_safetensors},
 };
+
+/// The most bytes a pattern may take once compiled: 1 MiB.
+const MAX_PATTERN: usize = 1 << 20;
 
 /// An adapter for one network, named by its content.
 #[derive(Clone, Debug)]
@@ -117,6 +122,23 @@ impl Lora {
         self.pairs.iter_mut().map(|(site, pair)| (*site, pair))
     }
 
+    /// Returns the weight at `site` with the adapter in it, `W + scale * B A`; `W` where there is none.
+    pub fn merged(&self, network: &Network, site: Param) -> Vec<f32> {
+        let mut merged = network.weights().data(site).to_vec();
+        if let Some(Pair { a, b, rank, scale }) = self.at(site) {
+            let [out, width] = network.sizes(site);
+            let scaled: Vec<f32> = b.iter().map(|b| b * scale).collect();
+            gemm(Into::Add(&mut merged), Mat::new(&scaled, out, *rank), Mat::new(a, *rank, width));
+        }
+        merged
+    }
+
+    /// Returns the names PEFT gives to the two matrices at `site`, `A`'s first.
+    pub fn names(network: &Network, site: Param) -> [String; 2] {
+        ["A", "B"]
+            .map(|side| format!("base_model.model.{}.lora_{side}.weight", module(network, site)))
+    }
+
     /// Returns the number of elements of all matrices.
     pub fn elements(&self) -> usize {
         self.pairs.values().map(|pair| pair.a.len() + pair.b.len()).sum()
@@ -128,7 +150,7 @@ impl Lora {
             .pairs()
             .flat_map(|(site, pair)| {
                 let [out, width] = network.sizes(site);
-                let [a, b] = names(network, site);
+                let [a, b] = Self::names(network, site);
                 [(a, [pair.rank, width], &pair.a[..]), (b, [out, pair.rank], &pair.b[..])]
             })
             .collect();
@@ -160,7 +182,7 @@ impl Lora {
         let mut pairs = BTreeMap::new();
         for site in config.sites(network)? {
             let [out, width] = network.sizes(site);
-            let [a, b] = names(network, site);
+            let [a, b] = Self::names(network, site);
             let pair = Pair {
                 a: take(&a, [config.rank, width])?,
                 b: take(&b, [out, config.rank])?,
@@ -182,24 +204,47 @@ impl LoraConfig {
     /// Finds the model's linear layers that the configuration targets.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] naming the first target that the model does not have.
+    /// [`ErrorKind::Invalid`] naming the first target that the model does not have;
+    /// [`ErrorKind::Unsupported`] for a pattern that is not a regular expression as Rust has them.
     pub fn sites(&self, network: &Network) -> Result<Vec<Param>> {
-        let all: Vec<Param> =
-            network.decoder().linears().iter().map(|linear| linear.weight).collect();
-        let matches = |site: Param, target: &str| {
-            let module = module(network, site);
-            module.strip_suffix(target).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        for target in &self.targets {
-            if !all.iter().any(|&site| matches(site, target)) {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("the model has no linear layer `{target}` for the adapter"),
-                ));
+        let linears = network.decoder().linears();
+        let all = linears.iter().map(|linear| linear.weight);
+        match &self.targets {
+            Targets::Names(names) => {
+                let ends = |site: Param, name: &str| {
+                    let rest = module(network, site).strip_suffix(name);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                };
+                let missing = |name: &&String| !all.clone().any(|site| ends(site, name));
+                match names.iter().find(missing) {
+                    Some(missing) => Err(Error::invalid(format!(
+                        "the model has no linear layer `{missing}` for the adapter"
+                    ))),
+                    None => {
+                        Ok(all.filter(|&site| names.iter().any(|name| ends(site, name))).collect())
+                    }
+                }
+            }
+            Targets::Pattern(pattern) if pattern == config::EVERY => Ok(all.collect()),
+            Targets::Pattern(pattern) => {
+                // PEFT asks for a match of the whole name.
+                let whole = RegexBuilder::new(&format!("^(?:{pattern})$"))
+                    .size_limit(MAX_PATTERN)
+                    .build()
+                    .map_err(|e| {
+                        let message = format!("the adapter's targets `{pattern}`");
+                        Error::new(ErrorKind::Unsupported, message).with_source(e)
+                    })?;
+                let sites: Vec<Param> =
+                    all.filter(|&site| whole.is_match(module(network, site))).collect();
+                if sites.is_empty() {
+                    return Err(Error::invalid(format!(
+                        "the model has no linear layer that matches `{pattern}` for the adapter"
+                    )));
+                }
+                Ok(sites)
             }
         }
-        let targeted = |site: &Param| self.targets.iter().any(|target| matches(*site, target));
-        Ok(all.into_iter().filter(targeted).collect())
     }
 }
 
@@ -207,9 +252,4 @@ impl LoraConfig {
 fn module(network: &Network, site: Param) -> &str {
     let name = network.weights().name(site);
     name.strip_suffix(".weight").unwrap_or(name)
-}
-
-/// The names PEFT gives to the two matrices at `site`.
-fn names(network: &Network, site: Param) -> [String; 2] {
-    ["A", "B"].map(|side| format!("base_model.model.{}.lora_{side}.weight", module(network, site)))
 }

@@ -1,11 +1,12 @@
 //! The gradient of each operation, from the last to the first.
 
 use openledger_kernels::{
-    Into, Mat, add_assign, gemm, rms_norm_backward, rms_norm_gain_backward, swiglu_backward,
+    Causal, Heads, Into, Mat, add_assign, dot, gemm, rms_norm_backward, rms_norm_gain_backward,
+    swiglu_backward,
 };
 
-use super::{Gradients, Step, Tape, Trainable};
-use crate::Linear;
+use super::{Gradients, Part, Routes, Step, Tape, Trainable, each_sequence};
+use crate::{Linear, Router};
 
 /// The gradients of the nodes reached so far.
 struct Pending(Vec<Option<Vec<f32>>>);
@@ -86,38 +87,53 @@ impl Tape<'_> {
                 }
             }
             Step::Attend { qkv, layer, kept } => {
-                let [q, k, v] = *qkv;
-                let [mut dq, mut dk, mut dv] = qkv.map(|node| vec![0.0; value(node).len()]);
-                let [wide, narrow] = [self.nodes[q].width, self.nodes[k].width];
-                for (rows, kept) in self.batch.sequences().iter().zip(kept) {
-                    let (w, n) = (
-                        rows.start * wide..rows.end * wide,
-                        rows.start * narrow..rows.end * narrow,
-                    );
-                    kept.backward(
-                        [&mut dq[w.clone()], &mut dk[n.clone()], &mut dv[n.clone()]],
-                        &dy[w.clone()],
-                        &value(node)[w.clone()],
-                        [&value(q)[w], &value(k)[n.clone()], &value(v)[n]],
-                        layer.heads,
-                    );
+                let inputs = qkv.map(value);
+                let [mut dq, mut dk, dv] =
+                    self.causal_back(inputs, value(node), &dy, kept, layer.heads);
+                for x in [&mut dq, &mut dk] {
+                    let turn = |x: &mut [f32], positions: &[u32]| {
+                        layer.rope.apply_backward(x, positions);
+                    };
+                    each_sequence(self.batch, x, turn);
                 }
-                layer.rope.apply_backward(&mut dq, self.batch.positions());
-                layer.rope.apply_backward(&mut dk, self.batch.positions());
-                for (node, gradient) in [(q, dq), (k, dk), (v, dv)] {
-                    if wanted(node) {
-                        pending.add(node, gradient);
-                    }
+                self.pass_down(qkv, [dq, dk, dv], pending);
+            }
+            Step::AttendLatent { inputs, layer, made: [keys, values], kept } => {
+                let qkv = [value(inputs[0]), &keys[..], &values[..]];
+                let [mut dq, dk, dv] = self.causal_back(qkv, value(node), &dy, kept, layer.heads);
+                let [dexpanded, mut dkey] = layer.keys_and_values_backward(&dk, &dv);
+                let head = layer.heads.dim;
+                each_sequence(self.batch, &mut dq, |x, positions| {
+                    layer.rope.apply_to_ends_backward(x, positions, head);
+                });
+                each_sequence(self.batch, &mut dkey, |x, positions| {
+                    layer.rope.apply_backward(x, positions);
+                });
+                self.pass_down(inputs, [dq, dexpanded, dkey], pending);
+            }
+            Step::Split { x, from } => {
+                let (width, whole) = (self.nodes[node].width, self.nodes[*x].width);
+                let mut dx = vec![0.0; self.rows(*x) * whole];
+                for (dx, dy) in dx.chunks_exact_mut(whole).zip(dy.chunks_exact(width)) {
+                    dx[*from..from + width].copy_from_slice(dy);
                 }
+                self.pass_down(&[*x], [dx], pending);
+            }
+            Step::Gather { x, rows } => {
+                let width = self.nodes[node].width;
+                let mut dx = vec![0.0; self.rows(*x) * width];
+                for (row, dy) in rows.iter().zip(dy.chunks_exact(width)) {
+                    add_assign(&mut dx[row * width..(row + 1) * width], dy);
+                }
+                self.pass_down(&[*x], [dx], pending);
+            }
+            Step::Mix { x, router, routes, parts } => {
+                self.mix_back(*x, router, routes, parts, &dy, pending, gradients);
             }
             Step::Gate { gate, up } => {
                 let (mut dgate, mut dup) = (vec![0.0; dy.len()], vec![0.0; dy.len()]);
                 swiglu_backward(&mut dgate, &mut dup, &dy, value(*gate), value(*up));
-                for (node, gradient) in [(*gate, dgate), (*up, dup)] {
-                    if wanted(node) {
-                        pending.add(node, gradient);
-                    }
-                }
+                self.pass_down(&[*gate, *up], [dgate, dup], pending);
             }
             Step::Add { x, y } => {
                 if wanted(*y) {
@@ -130,6 +146,94 @@ impl Tape<'_> {
         }
     }
 
+    /// Hands gradients to those nodes that want one.
+    fn pass_down<const N: usize>(
+        &self,
+        nodes: &[usize; N],
+        gradients: [Vec<f32>; N],
+        pending: &mut Pending,
+    ) {
+        for (&node, gradient) in nodes.iter().zip(gradients) {
+            if self.nodes[node].differentiable {
+                pending.add(node, gradient);
+            }
+        }
+    }
+
+    /// The gradients of attention with respect to queries, keys and values, as they were turned.
+    fn causal_back(
+        &self,
+        [q, k, v]: [&[f32]; 3],
+        out: &[f32],
+        dy: &[f32],
+        kept: &[Causal],
+        heads: Heads,
+    ) -> [Vec<f32>; 3] {
+        let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| vec![0.0; x.len()]);
+        for (rows, kept) in self.batch.sequences().iter().zip(kept) {
+            let of = |width: usize| rows.start * width..rows.end * width;
+            let [of_q, of_k] = [of(heads.query_width()), of(heads.key_width())];
+            let [of_v, of_out] = [of(heads.value_width()), of(heads.out_width())];
+            kept.backward(
+                [&mut dq[of_q.clone()], &mut dk[of_k.clone()], &mut dv[of_v.clone()]],
+                &dy[of_out.clone()],
+                &out[of_out],
+                [&q[of_q], &k[of_k], &v[of_v]],
+                heads,
+            );
+        }
+        [dq, dk, dv]
+    }
+
+    /// Adds the gradients of experts' results and of what the router said of them.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one step, and where sums go")]
+    fn mix_back(
+        &self,
+        x: usize,
+        router: &Router,
+        routes: &Routes,
+        parts: &[Part],
+        dy: &[f32],
+        pending: &mut Pending,
+        gradients: &mut Gradients,
+    ) {
+        let width = self.nodes[x].width;
+        let mut dweights: Vec<Vec<f32>> =
+            routes.chosen.iter().map(|chosen| vec![0.0; chosen.len()]).collect();
+        for part in parts {
+            let results = self.nodes[part.node].value.chunks_exact(width);
+            let mut dresults = Vec::with_capacity(part.rows.len() * width);
+            for (&[token, place], result) in part.rows.iter().zip(results) {
+                let dy = &dy[token * width..(token + 1) * width];
+                dweights[token][place] = dot(dy, result);
+                let weight = routes.chosen[token][place].weight;
+                dresults.extend(dy.iter().map(|dy| weight * dy));
+            }
+            self.pass_down(&[part.node], [dresults], pending);
+        }
+        if !self.trains_base() && !self.nodes[x].differentiable {
+            return;
+        }
+        let experts = self.network.weights().shape(router.weight)[0];
+        let dproducts: Vec<f32> = routes
+            .scores
+            .chunks_exact(experts)
+            .zip(&routes.chosen)
+            .zip(&dweights)
+            .flat_map(|((scores, chosen), dweights)| router.backward(scores, chosen, dweights))
+            .collect();
+        let dproducts = Mat::new(&dproducts, self.rows(x), experts);
+        if self.trains_base() {
+            gemm(Into::Add(&mut gradients.of(router.weight)[0]), dproducts.t(), self.mat(x));
+        }
+        if self.nodes[x].differentiable {
+            let weight = Mat::new(self.network.weights().data(router.weight), experts, width);
+            let mut dx = vec![0.0; self.rows(x) * width];
+            gemm(Into::Set(&mut dx), dproducts, weight);
+            pending.add(x, dx);
+        }
+    }
+
     /// Adds a linear layer's gradients; returns that of its input, if it is wanted.
     fn project_back(
         &self,
@@ -139,7 +243,7 @@ impl Tape<'_> {
         dy: &[f32],
         gradients: &mut Gradients,
     ) -> Option<Vec<f32>> {
-        let tokens = self.batch.tokens().len();
+        let tokens = self.rows(x);
         let [out, width] = [dy.len() / tokens, self.nodes[x].width];
         let dy = Mat::new(dy, tokens, out);
         let weight = Mat::new(self.network.weights().data(linear.weight), out, width);

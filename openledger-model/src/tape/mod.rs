@@ -10,7 +10,8 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Into, LabelLoss, Mat, add_assign, cross_entropy, gemm, gemm_packed, rms_norm, swiglu,
+    Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy, gemm, gemm_packed,
+    rms_norm, swiglu,
 };
 
 pub use batch::Batch;
@@ -18,7 +19,8 @@ pub use gradients::Gradients;
 
 use crate::{
     Lora, Network,
-    ops::{Attention, Linear, Ops},
+    ops::{Attention, Latent, Linear, Mixture, Ops},
+    router::{Chosen, Router},
     weights::Param,
 };
 
@@ -72,8 +74,10 @@ pub struct Rows(usize);
 /// One operation done.
 #[derive(Debug)]
 struct Node {
-    /// The result, `[tokens, width]`; empty once nothing needs it any more.
+    /// The result, `[rows, width]`, with a row for each token or for some of them; empty once nothing
+    /// needs it any more.
     value: Vec<f32>,
+    rows: usize,
     width: usize,
     /// Whether anything trainable lies at or below this operation.
     differentiable: bool,
@@ -83,12 +87,70 @@ struct Node {
 /// What was done, and what its gradient needs beside the inputs.
 #[derive(Debug)]
 enum Step {
-    Embed { table: Param },
-    Norm { x: usize, gain: Param, inverse: Vec<f32> },
-    Project { x: usize, linear: Linear, lowered: Option<Vec<f32>> },
-    Attend { qkv: [usize; 3], layer: Attention, kept: Vec<Causal> },
-    Gate { gate: usize, up: usize },
-    Add { x: usize, y: usize },
+    Embed {
+        table: Param,
+    },
+    Norm {
+        x: usize,
+        gain: Param,
+        inverse: Vec<f32>,
+    },
+    Project {
+        x: usize,
+        linear: Linear,
+        lowered: Option<Vec<f32>>,
+    },
+    Attend {
+        qkv: [usize; 3],
+        layer: Attention,
+        kept: Vec<Causal>,
+    },
+    AttendLatent {
+        inputs: [usize; 3],
+        layer: Latent,
+        made: [Vec<f32>; 2],
+        kept: Vec<Causal>,
+    },
+    /// Columns of `x` from `from` on.
+    Split {
+        x: usize,
+        from: usize,
+    },
+    /// Some rows of `x`.
+    Gather {
+        x: usize,
+        rows: Vec<usize>,
+    },
+    Mix {
+        x: usize,
+        router: Router,
+        routes: Routes,
+        parts: Vec<Part>,
+    },
+    Gate {
+        gate: usize,
+        up: usize,
+    },
+    Add {
+        x: usize,
+        y: usize,
+    },
+}
+
+/// What a router did.
+#[derive(Debug)]
+struct Routes {
+    /// `[tokens, experts]`.
+    scores: Vec<f32>,
+    chosen: Vec<Vec<Chosen>>,
+}
+
+/// What one expert returned for the tokens that were sent to it.
+#[derive(Debug)]
+struct Part {
+    node: usize,
+    /// For each of its rows the token, and the expert's place among those chosen for it.
+    rows: Vec<[usize; 2]>,
 }
 
 /// A loss taken: the gradient it sends down.
@@ -183,9 +245,17 @@ impl<'a> Tape<'a> {
         total
     }
 
-    fn push(&mut self, value: Vec<f32>, differentiable: bool, step: Step) -> Rows {
-        let width = value.len() / self.batch.tokens().len().max(1);
-        self.nodes.push(Node { value, width, differentiable, step });
+    /// Returns the experts chosen, for each layer that has some, token by token.
+    pub fn routes(&self) -> impl Iterator<Item = &[Vec<Chosen>]> {
+        self.nodes.iter().filter_map(|node| match &node.step {
+            Step::Mix { routes, .. } => Some(&routes.chosen[..]),
+            _ => None,
+        })
+    }
+
+    fn push(&mut self, value: Vec<f32>, rows: usize, differentiable: bool, step: Step) -> Rows {
+        let width = value.len() / rows.max(1);
+        self.nodes.push(Node { value, rows, width, differentiable, step });
         Rows(self.nodes.len() - 1)
     }
 
@@ -199,7 +269,32 @@ impl<'a> Tape<'a> {
 
     fn mat(&self, node: usize) -> Mat<'_> {
         let node = &self.nodes[node];
-        Mat::new(&node.value, self.batch.tokens().len(), node.width)
+        Mat::new(&node.value, node.rows, node.width)
+    }
+
+    fn rows(&self, node: usize) -> usize {
+        self.nodes[node].rows
+    }
+
+    /// Attends within each sequence; returns the result and what the gradient needs.
+    fn causal(&self, q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<Causal>) {
+        let mut value = vec![0.0; self.batch.tokens().len() * heads.out_width()];
+        let kept = self.batch.sequences().iter().map(|rows| {
+            let of = |width: usize| rows.start * width..rows.end * width;
+            let out = &mut value[of(heads.out_width())];
+            let [q, k] = [&q[of(heads.query_width())], &k[of(heads.key_width())]];
+            Causal::forward(out, q, k, &v[of(heads.value_width())], heads)
+        });
+        let kept = kept.collect();
+        (value, kept)
+    }
+}
+
+/// Calls `turn` with the rows of each sequence and their positions.
+fn each_sequence(batch: &Batch, x: &mut [f32], mut turn: impl FnMut(&mut [f32], &[u32])) {
+    let width = x.len() / batch.tokens().len().max(1);
+    for rows in batch.sequences() {
+        turn(&mut x[rows.start * width..rows.end * width], &batch.positions()[rows.clone()]);
     }
 }
 
@@ -211,7 +306,8 @@ impl Ops for Tape<'_> {
         let data = self.network.weights().data(table);
         let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
         let value = self.batch.tokens().iter().flat_map(row).copied().collect();
-        Ok(self.push(value, self.trains_base(), Step::Embed { table }))
+        let rows = self.batch.tokens().len();
+        Ok(self.push(value, rows, self.trains_base(), Step::Embed { table }))
     }
 
     fn norm(&mut self, x: &Rows, gain: Param, eps: f32) -> Result<Rows> {
@@ -219,13 +315,13 @@ impl Ops for Tape<'_> {
         let mut value = vec![0.0; input.len()];
         let inverse = rms_norm(&mut value, input, self.network.weights().data(gain), eps);
         let differentiable = self.differentiable(x) || self.trains_base();
-        Ok(self.push(value, differentiable, Step::Norm { x: x.0, gain, inverse }))
+        Ok(self.push(value, self.rows(x.0), differentiable, Step::Norm { x: x.0, gain, inverse }))
     }
 
     fn project(&mut self, x: &Rows, linear: &Linear) -> Result<Rows> {
         let weight = self.network.weights().packed(linear.weight);
-        let tokens = self.batch.tokens().len();
-        let mut value = vec![0.0; tokens * weight.cols()];
+        let rows = self.rows(x.0);
+        let mut value = vec![0.0; rows * weight.cols()];
         gemm_packed(Into::Set(&mut value), self.mat(x.0), weight);
         if let Some(bias) = linear.bias {
             let bias = self.network.weights().data(bias);
@@ -234,53 +330,115 @@ impl Ops for Tape<'_> {
         let pair = self.lora.and_then(|lora| lora.at(linear.weight));
         let lowered = pair.map(|pair| {
             let width = self.nodes[x.0].width;
-            let mut lowered = vec![0.0; tokens * pair.rank];
+            let mut lowered = vec![0.0; rows * pair.rank];
             gemm(Into::Set(&mut lowered), self.mat(x.0), Mat::new(&pair.a, pair.rank, width).t());
             lowered.iter_mut().for_each(|u| *u *= pair.scale);
             let b = Mat::new(&pair.b, weight.cols(), pair.rank);
-            gemm(Into::Add(&mut value), Mat::new(&lowered, tokens, pair.rank), b.t());
+            gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
             lowered
         });
         let trained = lowered.is_some() && self.trainable == Trainable::Lora;
         let differentiable = self.differentiable(x) || trained || self.trains_base();
-        Ok(self.push(value, differentiable, Step::Project { x: x.0, linear: *linear, lowered }))
+        let step = Step::Project { x: x.0, linear: *linear, lowered };
+        Ok(self.push(value, rows, differentiable, step))
+    }
+
+    fn split(&mut self, x: Rows, width: usize) -> Result<[Rows; 2]> {
+        let (rows, whole) = (self.rows(x.0), self.nodes[x.0].width);
+        let differentiable = self.differentiable(&x);
+        Ok([0..width, width..whole].map(|columns| {
+            let part = self.nodes[x.0].value.chunks_exact(whole);
+            let value = part.flat_map(|row| &row[columns.clone()]).copied().collect();
+            let step = Step::Split { x: x.0, from: columns.start };
+            self.push(value, rows, differentiable, step)
+        }))
     }
 
     fn attend(&mut self, layer: &Attention, qkv: [Rows; 3]) -> Result<Rows> {
         let qkv = qkv.map(|rows| rows.0);
         let [q, k, v] = qkv;
         // The handles were given up, so queries and keys are turned where they lie.
-        layer.rope.apply(&mut self.nodes[q].value, self.batch.positions());
-        layer.rope.apply(&mut self.nodes[k].value, self.batch.positions());
-        let mut value = vec![0.0; self.nodes[q].value.len()];
-        let mut kept = Vec::with_capacity(self.batch.sequences().len());
-        for rows in self.batch.sequences() {
-            let part = |node: usize| self.nodes[node].rows(rows);
-            let out = &mut value[rows.start * self.nodes[q].width..rows.end * self.nodes[q].width];
-            kept.push(Causal::forward(out, part(q), part(k), part(v), layer.heads));
+        for node in [q, k] {
+            let turn = |x: &mut [f32], positions: &[u32]| layer.rope.apply(x, positions);
+            each_sequence(self.batch, &mut self.nodes[node].value, turn);
         }
+        let part = |node: usize| &self.nodes[node].value[..];
+        let (value, kept) = self.causal(part(q), part(k), part(v), layer.heads);
         let differentiable = qkv.iter().any(|&node| self.nodes[node].differentiable);
-        Ok(self.push(value, differentiable, Step::Attend { qkv, layer: layer.clone(), kept }))
+        let step = Step::Attend { qkv, layer: layer.clone(), kept };
+        Ok(self.push(value, self.rows(q), differentiable, step))
+    }
+
+    fn attend_latent(&mut self, layer: &Latent, q: Rows, latent: Rows, key: Rows) -> Result<Rows> {
+        let expanded = self.project(&latent, &layer.expand)?;
+        let inputs = [q.0, expanded.0, key.0];
+        let head = layer.heads.dim;
+        let turn = |x: &mut [f32], positions: &[u32]| layer.rope.apply_to_ends(x, positions, head);
+        each_sequence(self.batch, &mut self.nodes[q.0].value, turn);
+        let turn = |x: &mut [f32], positions: &[u32]| layer.rope.apply(x, positions);
+        each_sequence(self.batch, &mut self.nodes[key.0].value, turn);
+        let part = |node: usize| &self.nodes[node].value[..];
+        let made = layer.keys_and_values(part(expanded.0), part(key.0));
+        let (value, kept) = self.causal(part(q.0), &made[0], &made[1], layer.heads);
+        let differentiable = inputs.iter().any(|&node| self.nodes[node].differentiable);
+        let step = Step::AttendLatent { inputs, layer: layer.clone(), made, kept };
+        Ok(self.push(value, self.rows(q.0), differentiable, step))
+    }
+
+    fn mix(&mut self, x: &Rows, mixture: &Mixture) -> Result<Rows> {
+        let (router, weights) = (&mixture.router, self.network.weights());
+        let (rows, width) = (self.rows(x.0), self.nodes[x.0].width);
+        let experts = mixture.experts.len();
+        let mut scores = vec![0.0; rows * experts];
+        gemm_packed(Into::Set(&mut scores), self.mat(x.0), weights.packed(router.weight));
+        let correction = router.correction.map(|correction| weights.data(correction));
+        let chosen: Vec<Vec<Chosen>> = scores
+            .chunks_exact_mut(experts)
+            .map(|scores| router.choose(scores, correction))
+            .collect();
+
+        let mut value = vec![0.0; rows * width];
+        let mut differentiable = self.differentiable(x) || self.trains_base();
+        let mut parts = Vec::new();
+        for (expert, sent) in Router::sent(&chosen, experts).into_iter().enumerate() {
+            if sent.is_empty() {
+                continue;
+            }
+            let tokens: Vec<usize> = sent.iter().map(|&[token, _]| token).collect();
+            let input = &self.nodes[x.0].value;
+            let gathered =
+                tokens.iter().flat_map(|row| &input[row * width..(row + 1) * width]).copied();
+            let (gathered, passed) = (gathered.collect(), self.differentiable(x));
+            let step = Step::Gather { x: x.0, rows: tokens };
+            let gathered = self.push(gathered, sent.len(), passed, step);
+            let out = mixture.experts[expert].run(self, &gathered)?;
+            differentiable |= self.differentiable(&out);
+            let results = self.nodes[out.0].value.chunks_exact(width);
+            for (&[token, place], result) in sent.iter().zip(results) {
+                let weight = chosen[token][place].weight;
+                axpy(&mut value[token * width..(token + 1) * width], weight, result);
+            }
+            parts.push(Part { node: out.0, rows: sent });
+        }
+        let routes = Routes { scores, chosen };
+        let step = Step::Mix { x: x.0, router: *router, routes, parts };
+        Ok(self.push(value, rows, differentiable, step))
     }
 
     fn gate(&mut self, gate: Rows, up: Rows) -> Result<Rows> {
         let mut value = vec![0.0; self.nodes[gate.0].value.len()];
         swiglu(&mut value, &self.nodes[gate.0].value, &self.nodes[up.0].value);
         let differentiable = self.differentiable(&gate) || self.differentiable(&up);
-        Ok(self.push(value, differentiable, Step::Gate { gate: gate.0, up: up.0 }))
+        let step = Step::Gate { gate: gate.0, up: up.0 };
+        Ok(self.push(value, self.rows(gate.0), differentiable, step))
     }
 
     fn add(&mut self, x: Rows, y: Rows) -> Result<Rows> {
+        let differentiable = self.differentiable(&x) || self.differentiable(&y);
+        let rows = self.rows(x.0);
         // The gradient of a sum needs neither summand, and nobody else holds `y`.
         let mut value = std::mem::take(&mut self.nodes[y.0].value);
         add_assign(&mut value, &self.nodes[x.0].value);
-        let differentiable = self.differentiable(&x) || self.differentiable(&y);
-        Ok(self.push(value, differentiable, Step::Add { x: x.0, y: y.0 }))
-    }
-}
-
-impl Node {
-    fn rows(&self, rows: &std::ops::Range<usize>) -> &[f32] {
-        &self.value[rows.start * self.width..rows.end * self.width]
+        Ok(self.push(value, rows, differentiable, Step::Add { x: x.0, y: y.0 }))
     }
 }

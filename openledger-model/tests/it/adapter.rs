@@ -75,9 +75,9 @@ fn an_adapter_of_another_model_is_refused() {
     let (_, config, lora) = made();
     let model = testing::tiny(1).unwrap();
     let wider = {
-        use openledger_model::{Llama, LlamaConfig, Network};
+        use openledger_model::{LlamaConfig, Network};
         let config = LlamaConfig::small(258, 64, 2, 4, 1).unwrap();
-        Network::new(&config.to_json(), Llama::init(&config, 1).unwrap()).unwrap()
+        Network::init(&config.to_json(), 1).unwrap()
     };
     let error = Adapter::load(&wider, &lora.to_files(model.network(), &config)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -16,9 +16,10 @@ struct Case {
 }
 
 impl Case {
-    fn new(seed: u64) -> Self {
-        let model = testing::tiny(seed).unwrap();
-        let lora = testing::lora(&model, &LoraConfig::default().with_rank(3, 6.0), seed).unwrap();
+    fn new(family: &str, seed: u64) -> Self {
+        let model = testing::tiny_of(family, seed).unwrap();
+        let config = LoraConfig::default().with_rank(3, 6.0).with_pattern("all-linear");
+        let lora = testing::lora(&model, &config, seed).unwrap();
         let texts = [
             ("Why?", "Because it is so."),
             ("", "A passage."),
@@ -56,8 +57,8 @@ impl Case {
 
 #[test]
 fn loss_logits_and_adapter_gradients_equal_candles() {
-    for seed in 0..3 {
-        let case = Case::new(seed);
+    for (family, seed) in testing::FAMILIES.into_iter().flat_map(|f| [(f, 0), (f, 1)]) {
+        let case = Case::new(family, seed);
         let (loss, gradients) = case.loss(Trainable::Lora);
         let (batch, labels) = case.batch();
         let adapter = reference::Adapter::new(&case.lora, &case.network, &Device::Cpu).unwrap();
@@ -72,8 +73,9 @@ fn loss_logits_and_adapter_gradients_equal_candles() {
             let theirs = store.get(&var).expect("candle has a gradient for every matrix");
             let theirs: Vec<f32> = theirs.flatten_all().unwrap().to_vec1().unwrap();
             let largest = distance(&theirs, &vec![0.0; theirs.len()]);
-            assert!(largest > 0.0, "no gradient is zero");
-            assert!(distance(ours, &theirs) < 1e-4 * largest);
+            // An expert that no token was sent to learns nothing.
+            assert!(largest > 0.0 || family.starts_with("deepseek"), "no gradient is zero");
+            assert!(distance(ours, &theirs) <= 1e-4 * largest, "{family}");
         }
 
         let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
@@ -86,7 +88,12 @@ fn loss_logits_and_adapter_gradients_equal_candles() {
 
 #[test]
 fn base_gradients_are_the_slope_of_the_loss() {
-    let mut case = Case::new(5);
+    for family in testing::FAMILIES {
+        slopes(Case::new(family, 5));
+    }
+}
+
+fn slopes(mut case: Case) {
     let (_, gradients) = case.loss(Trainable::Base);
     let params: Vec<_> = case.network.weights().params().collect();
     for (param, gradient) in params.into_iter().zip(gradients.matrices()) {
@@ -111,7 +118,7 @@ fn base_gradients_are_the_slope_of_the_loss() {
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_a_batch() {
-    let case = Case::new(8);
+    let case = Case::new("llama", 8);
     let logits = |rows: &[Tokens]| {
         let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
         let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
@@ -126,7 +133,7 @@ fn a_row_has_the_same_bits_alone_and_in_a_batch() {
 
 #[test]
 fn frozen_weights_get_no_gradient_and_every_adapter_matrix_gets_one() {
-    let case = Case::new(6);
+    let case = Case::new("llama", 6);
     let (_, gradients) = case.loss(Trainable::Lora);
     assert_eq!(gradients.matrices().len(), 2 * 7 * 2, "two layers of seven pairs, nothing else");
     assert!(gradients.matrices().all(|matrix| matrix.iter().any(|&g| g != 0.0)));
@@ -134,7 +141,7 @@ fn frozen_weights_get_no_gradient_and_every_adapter_matrix_gets_one() {
 
 #[test]
 fn sequences_of_a_batch_do_not_see_each_other() {
-    let mut case = Case::new(7);
+    let mut case = Case::new("llama", 7);
     let (together, all) = case.loss(Trainable::Lora);
     let rows = std::mem::take(&mut case.rows);
     let mut alone = 0.0;

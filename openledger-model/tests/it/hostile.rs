@@ -2,9 +2,11 @@
 
 use openledger_core::ErrorKind;
 use openledger_model::{
-    LlamaConfig, LoraConfig, Model, ModelFiles, NamedTensor, Tokenizer, Weights, testing,
+    Batch, Decoder, LlamaConfig, LoraConfig, Model, ModelFiles, NamedTensor, Network, Tape,
+    Tokenizer, Trainable, Weights, testing,
 };
 use proptest::prelude::*;
+use serde_json::{Map, Value};
 
 fn files() -> ModelFiles {
     let network = testing::tiny(1).unwrap().network().clone();
@@ -110,6 +112,51 @@ proptest! {
         let _ = LlamaConfig::parse(json.as_bytes());
         let _ = LoraConfig::parse(json.as_bytes());
         let _ = Tokenizer::parse(json.as_bytes());
+    }
+}
+
+/// What a field may be that was something else.
+const VALUES: [&str; 14] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "67108864",
+    "18446744073709551615",
+    "1e300",
+    "null",
+    "true",
+    "\"x\"",
+    "[]",
+    "{}",
+    "[\"sliding_attention\"]",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_changed_configuration_never_panics(
+        family in prop::sample::select(&testing::FAMILIES[..]),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::sample::select(&VALUES[..])), 1..4,
+        ),
+    ) {
+        let files = testing::tiny_files_of(family, 1).unwrap();
+        let weights = Weights::from_files(&files.weights).unwrap();
+        let mut config: Map<String, Value> = serde_json::from_slice(&files.config).unwrap();
+        let names: Vec<String> = config.keys().cloned().collect();
+        for (at, value) in changes {
+            config.insert(at.get(&names).clone(), serde_json::from_str(value).unwrap());
+        }
+        let config = Value::Object(config).to_string();
+        let _ = Decoder::tensors(config.as_bytes());
+        let Ok(network) = Network::new(config.as_bytes(), weights) else { return Ok(()) };
+        let batch = Batch::new([&[1, 2, 3, 4, 5, 6, 7, 8][..]]);
+        let mut tape = Tape::new(&network, None, Trainable::Nothing, &batch);
+        let hidden = tape.run().unwrap();
+        prop_assert_eq!(tape.logits(&hidden).len(), 8 * network.decoder().vocabulary());
     }
 }
 

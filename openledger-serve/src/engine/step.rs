@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Into, Mat, add_assign, attend_one, gemm_packed, rms_norm, swiglu,
+    Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm, swiglu,
 };
-use openledger_model::{Attention, Linear, Network, Ops, Param};
+use openledger_model::{Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router};
 
 use super::cache::Cache;
 use crate::Lease;
@@ -82,6 +82,90 @@ impl<'a> Step<'a> {
     fn tokens(&self) -> usize {
         self.positions.len()
     }
+
+    /// Multiplies rows, of which those of `groups` have adapters.
+    fn project_groups(
+        &self,
+        x: &[f32],
+        linear: &Linear,
+        groups: &[(&Lease, Range<usize>)],
+    ) -> Vec<f32> {
+        let weight = self.network.weights().packed(linear.weight);
+        let (inputs, outputs) = (weight.rows(), weight.cols());
+        let count = x.len() / inputs;
+        let mut y = vec![0.0; count * outputs];
+        gemm_packed(Into::Set(&mut y), Mat::new(x, count, inputs), weight);
+        if let Some(bias) = linear.bias {
+            let bias = self.network.weights().data(bias);
+            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
+        }
+        for (lease, rows) in groups {
+            let Some(pair) = lease.at(linear.weight) else { continue };
+            let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
+            let mut lowered = vec![0.0; rows.len() * pair.down.cols()];
+            gemm_packed(Into::Set(&mut lowered), x, &pair.down);
+            lowered.iter_mut().for_each(|u| *u *= pair.scale);
+            let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
+            let y = &mut y[rows.start * outputs..rows.end * outputs];
+            gemm_packed(Into::Add(y), lowered, &pair.up);
+        }
+        y
+    }
+
+    /// Runs an expert over the rows of some tokens, which ascend.
+    fn expert(&self, expert: &Gated, x: &[f32], tokens: &[usize]) -> Vec<f32> {
+        let place = |token: usize| tokens.partition_point(|&other| other < token);
+        let groups: Vec<(&Lease, Range<usize>)> = self
+            .groups
+            .iter()
+            .map(|(lease, rows)| (*lease, place(rows.start)..place(rows.end)))
+            .filter(|(_, rows)| !rows.is_empty())
+            .collect();
+        let gate = self.project_groups(x, &expert.gate, &groups);
+        let up = self.project_groups(x, &expert.up, &groups);
+        let mut gated = vec![0.0; gate.len()];
+        swiglu(&mut gated, &gate, &up);
+        self.project_groups(&gated, &expert.down, &groups)
+    }
+
+    /// Calls `turn` with the rows of each part and their positions.
+    fn each_part(&self, x: &mut [f32], turn: impl Fn(&mut [f32], &[u32])) {
+        let width = x.len() / self.tokens();
+        for rows in &self.rows {
+            turn(&mut x[rows.start * width..rows.end * width], &self.positions[rows.clone()]);
+        }
+    }
+
+    /// Appends to the caches and attends to them.
+    fn attend_cached(
+        &mut self,
+        layer: usize,
+        heads: Heads,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+    ) -> Vec<f32> {
+        let mut out = vec![0.0; self.tokens() * heads.out_width()];
+        for (part, rows) in self.parts.iter_mut().zip(&self.rows) {
+            let of = |width: usize| rows.start * width..rows.end * width;
+            let (keys, values) = (&k[of(heads.key_width())], &v[of(heads.value_width())]);
+            let cached = part.cache.extend(layer, keys, values);
+            let (out, q) = (&mut out[of(heads.out_width())], &q[of(heads.query_width())]);
+            if part.seen == 0 {
+                Causal::forward(out, q, &cached.keys, &cached.values, heads);
+                continue;
+            }
+            let rows =
+                out.chunks_exact_mut(heads.out_width()).zip(q.chunks_exact(heads.query_width()));
+            for (row, (out, q)) in rows.enumerate() {
+                let seen = part.seen + row + 1;
+                let keys = &cached.keys[..seen * heads.key_width()];
+                let values = &cached.values[..seen * heads.value_width()];
+                attend_one(out, q, keys, values, heads, &mut self.scores);
+            }
+        }
+        out
+    }
 }
 
 impl Ops for Step<'_> {
@@ -102,49 +186,61 @@ impl Ops for Step<'_> {
     }
 
     fn project(&mut self, x: &Vec<f32>, linear: &Linear) -> Result<Vec<f32>> {
-        let weight = self.network.weights().packed(linear.weight);
-        let (inputs, outputs) = (weight.rows(), weight.cols());
-        let mut y = vec![0.0; self.tokens() * outputs];
-        gemm_packed(Into::Set(&mut y), Mat::new(x, self.tokens(), inputs), weight);
-        if let Some(bias) = linear.bias {
-            let bias = self.network.weights().data(bias);
-            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
-        }
-        for (lease, rows) in &self.groups {
-            let Some(pair) = lease.at(linear.weight) else { continue };
-            let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
-            let mut lowered = vec![0.0; rows.len() * pair.down.cols()];
-            gemm_packed(Into::Set(&mut lowered), x, &pair.down);
-            lowered.iter_mut().for_each(|u| *u *= pair.scale);
-            let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
-            gemm_packed(
-                Into::Add(&mut y[rows.start * outputs..rows.end * outputs]),
-                lowered,
-                &pair.up,
-            );
-        }
-        Ok(y)
+        Ok(self.project_groups(x, linear, &self.groups))
+    }
+
+    fn split(&mut self, x: Vec<f32>, width: usize) -> Result<[Vec<f32>; 2]> {
+        let rows = x.chunks_exact(x.len() / self.tokens());
+        Ok([
+            rows.clone().flat_map(|row| &row[..width]).copied().collect(),
+            rows.flat_map(|row| &row[width..]).copied().collect(),
+        ])
     }
 
     fn attend(&mut self, layer: &Attention, [mut q, mut k, v]: [Vec<f32>; 3]) -> Result<Vec<f32>> {
-        layer.rope.apply(&mut q, &self.positions);
-        layer.rope.apply(&mut k, &self.positions);
-        let heads = layer.heads;
-        let (wide, narrow) = (heads.query * heads.dim, heads.key_value * heads.dim);
-        let mut out = vec![0.0; q.len()];
-        for (part, rows) in self.parts.iter_mut().zip(&self.rows) {
-            let (w, n) =
-                (rows.start * wide..rows.end * wide, rows.start * narrow..rows.end * narrow);
-            let cached = part.cache.extend(layer.layer, &k[n.clone()], &v[n]);
-            if part.seen == 0 {
-                Causal::forward(&mut out[w.clone()], &q[w], &cached.keys, &cached.values, heads);
+        self.each_part(&mut q, |x, positions| layer.rope.apply(x, positions));
+        self.each_part(&mut k, |x, positions| layer.rope.apply(x, positions));
+        Ok(self.attend_cached(layer.layer, layer.heads, &q, &k, &v))
+    }
+
+    fn attend_latent(
+        &mut self,
+        layer: &Latent,
+        mut q: Vec<f32>,
+        latent: Vec<f32>,
+        mut key: Vec<f32>,
+    ) -> Result<Vec<f32>> {
+        let expanded = self.project(&latent, &layer.expand)?;
+        let head = layer.heads.dim;
+        self.each_part(&mut q, |x, positions| layer.rope.apply_to_ends(x, positions, head));
+        self.each_part(&mut key, |x, positions| layer.rope.apply(x, positions));
+        let [keys, values] = layer.keys_and_values(&expanded, &key);
+        Ok(self.attend_cached(layer.layer, layer.heads, &q, &keys, &values))
+    }
+
+    fn mix(&mut self, x: &Vec<f32>, mixture: &Mixture) -> Result<Vec<f32>> {
+        let (router, weights) = (&mixture.router, self.network.weights());
+        let (experts, width) = (mixture.experts.len(), x.len() / self.tokens());
+        let mut scores = vec![0.0; self.tokens() * experts];
+        let rows = Mat::new(x, self.tokens(), width);
+        gemm_packed(Into::Set(&mut scores), rows, weights.packed(router.weight));
+        let correction = router.correction.map(|correction| weights.data(correction));
+        let chosen: Vec<_> = scores
+            .chunks_exact_mut(experts)
+            .map(|scores| router.choose(scores, correction))
+            .collect();
+        let mut out = vec![0.0; x.len()];
+        for (expert, sent) in Router::sent(&chosen, experts).into_iter().enumerate() {
+            if sent.is_empty() {
                 continue;
             }
-            let (out, q) = (out[w.clone()].chunks_exact_mut(wide), q[w].chunks_exact(wide));
-            for (row, (out, q)) in out.zip(q).enumerate() {
-                let seen = (part.seen + row + 1) * narrow;
-                let (keys, values) = (&cached.keys[..seen], &cached.values[..seen]);
-                attend_one(out, q, keys, values, heads, &mut self.scores);
+            let tokens: Vec<usize> = sent.iter().map(|&[token, _]| token).collect();
+            let row = |&token: &usize| &x[token * width..(token + 1) * width];
+            let gathered: Vec<f32> = tokens.iter().flat_map(row).copied().collect();
+            let result = self.expert(&mixture.experts[expert], &gathered, &tokens);
+            for (&[token, place], result) in sent.iter().zip(result.chunks_exact(width)) {
+                let weight = chosen[token][place].weight;
+                axpy(&mut out[token * width..(token + 1) * width], weight, result);
             }
         }
         Ok(out)

@@ -15,7 +15,7 @@ use openledger_serve::{
 use tower::{Service, ServiceExt};
 
 fn adapter(model: &Model, rank: usize, seed: u64) -> Adapter {
-    let config = LoraConfig::default().with_rank(rank, 6.0);
+    let config = LoraConfig::default().with_rank(rank, 6.0).with_pattern("all-linear");
     let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
     Adapter::load(model.network(), &files).unwrap()
 }
@@ -46,7 +46,13 @@ async fn ask(engine: &Engine, request: Generate) -> Completion {
 
 #[tokio::test]
 async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
-    let model = Arc::new(testing::tiny(3).unwrap());
+    for family in testing::FAMILIES {
+        mixed(testing::tiny_of(family, 3).unwrap()).await;
+    }
+}
+
+async fn mixed(model: Model) {
+    let model = Arc::new(model);
     let adapters = [(3, 1), (1, 2), (8, 3)].map(|(rank, seed)| adapter(&model, rank, seed));
     let requests: Vec<(Option<&Adapter>, Generate)> = (0..12u32)
         .map(|n| {

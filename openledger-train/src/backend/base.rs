@@ -16,7 +16,7 @@ pub struct BaseRun {
 }
 
 impl BaseRun {
-    /// Starts from the network as it is, see [`Llama::init`](openledger_model::Llama::init).
+    /// Starts from the network as it is, see [`Network::init`].
     pub fn new(network: Network, optimiser: AdamW) -> Self {
         Self { network, optimiser, moments: Moments::default() }
     }

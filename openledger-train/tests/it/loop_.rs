@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use openledger_core::Row;
-use openledger_model::{Llama, LlamaConfig, Lora, LoraConfig, Network, Template, Tokens, testing};
+use openledger_model::{LlamaConfig, Lora, LoraConfig, Network, Template, Tokens, testing};
 use openledger_train::{AdamW, Backend, BaseRun, Native, Plan, Run, Schedule, fit};
 
 fn rows() -> Vec<Tokens> {
@@ -68,7 +68,7 @@ fn nothing_to_learn_is_an_error() {
 #[test]
 fn a_base_model_learns_from_nothing() {
     let config = LlamaConfig::small(258, 32, 2, 4, 1).unwrap();
-    let network = Network::new(&config.to_json(), Llama::init(&config, 1).unwrap()).unwrap();
+    let network = Network::init(&config.to_json(), 1).unwrap();
     let mut run = BaseRun::new(network, AdamW::default());
     let plan = Plan::default().with_epochs(150).with_batch(5).with_rate(1e-2, 5, Schedule::Cosine);
     let fitted = fit(&mut run, &rows(), &plan, |_| ControlFlow::Continue(())).unwrap();
