@@ -3,6 +3,7 @@
 pub mod backend;
 mod fit;
 mod optimiser;
+pub mod parity;
 mod plan;
 mod record;
 

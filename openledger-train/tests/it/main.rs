@@ -8,3 +8,4 @@
 mod backends;
 mod curves;
 mod loop_;
+mod parity;
