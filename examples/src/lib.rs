@@ -2,12 +2,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "apps talk to their user")]
 
 mod check;
+mod measure;
 mod progress;
 pub mod quickstart;
 
 use openledger_core::Error;
 
 pub use check::Checker;
+pub use measure::{cpu_seconds, peak_mb};
 pub use progress::bar;
 
 /// The README's code sample, compiled and run with the documentation tests.

@@ -197,7 +197,7 @@ pub(super) fn report(story: &Story<'_>, checks: CheckList, seconds: f64) -> Repo
         },
         checks,
         seconds,
-        peak_rss_mb: peak_rss_mb(),
+        peak_rss_mb: crate::peak_mb(),
     }
 }
 
@@ -212,12 +212,4 @@ pub(super) fn print(report: &Report) {
         ),
         _ => println!("\n{failed} checks FAILED; {:.0} seconds{memory}", report.seconds),
     }
-}
-
-/// The high-water mark of resident memory, where Linux keeps it.
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes / 1024.0)
 }

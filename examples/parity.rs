@@ -1,0 +1,105 @@
+//! Compares a model with what transformers and PEFT computed for it, number by number.
+//!
+//! ```text
+//! cargo run --release --example parity -- --case cases/train/arch/qwen2 --json parity.json
+//! ```
+//! With `--threads` it also times training steps.
+#![expect(clippy::print_stdout, reason = "an app talks to its user")]
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use openledger_core::{Error, ErrorKind, Result, file};
+use openledger_examples::{bar, cpu_seconds, peak_mb};
+use openledger_train::parity::{self, Check, Training};
+use serde_json::json;
+
+/// Compares everything a case holds with what is computed here.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Folder of the case.
+    #[arg(long)]
+    case: PathBuf,
+    /// File for the results.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Time training steps on so many threads.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// What the base model is computed in.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+    /// Steps that are timed, after two that are not.
+    #[arg(long, default_value_t = 7)]
+    steps: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+}
+
+fn main() {
+    match run(&Options::parse()) {
+        Err(error) => openledger_examples::exit(&error),
+        Ok(true) => {}
+        Ok(false) => std::process::exit(1),
+    }
+}
+
+/// Returns whether everything is within tolerance.
+fn run(options: &Options) -> Result<bool> {
+    if options.dtype == Dtype::Bf16 {
+        let message = "training over a base in bf16: not there yet, use `--dtype f32`";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    if let Some(threads) = options.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Error::invalid("cannot start threads").with_source(e.to_string()))?;
+    }
+    let seconds = options.threads.map(|_| time(options)).transpose()?;
+    // Before the comparisons, which hold more in memory than training does.
+    let peak = peak_mb();
+    let checks = parity::compare(&options.case)?;
+    for Check { name, max_difference, tolerance, pass, .. } in &checks {
+        let verdict = if *pass { "ok" } else { "NOT WITHIN" };
+        println!("{name:<48} {max_difference:>9.2e}  {verdict} {tolerance:.0e}");
+    }
+    let passed = checks.iter().filter(|check| check.pass).count();
+    println!("{passed} of {} within tolerance", checks.len());
+    if let Some(seconds) = seconds {
+        println!("{seconds:.3} CPU seconds a step (median)");
+    }
+    if let Some(path) = &options.json {
+        let report = json!({
+            "case": options.case,
+            "results": checks,
+            "cpu_seconds_per_step": seconds,
+            "peak_rss_mb": peak,
+        });
+        let report = serde_json::to_vec_pretty(&report)
+            .map_err(|e| Error::invalid("results that are no JSON").with_source(e))?;
+        file::write(path, &report)?;
+    }
+    Ok(passed == checks.len())
+}
+
+/// Returns the median of the CPU seconds of some steps.
+fn time(options: &Options) -> Result<f64> {
+    let mut training = Training::open(&options.case)?;
+    let warm_up = 2;
+    let progress = bar("timing", warm_up + options.steps);
+    let mut seconds = Vec::new();
+    for step in 0..warm_up + options.steps {
+        let begun = cpu_seconds();
+        training.step()?;
+        if step >= warm_up {
+            seconds.push(cpu_seconds() - begun);
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().ok_or_else(|| Error::invalid("`--steps` is 0"))
+}
