@@ -205,7 +205,7 @@ fn verdict(key: &Key, domain: &Domain, number: u64, random: &dyn Fn(&str) -> B25
         contribution: ContributionId::from(random("contribution")),
         policy: random("policy"),
         findings: random("findings"),
-        decision: if number % 2 == 0 { Decision::Accept } else { Decision::Reject },
+        decision: if number.is_multiple_of(2) { Decision::Accept } else { Decision::Reject },
         score: 100 * number as u32,
         validator: key.address(),
         nonce: U256::from(number),
