@@ -33,7 +33,8 @@ fn steps(criterion: &mut Criterion) {
     let backends: [(&str, &dyn Backend); 2] = [("ours", &Native), ("candle", &Candle::default())];
     for (name, backend) in backends {
         let network = Arc::clone(&network);
-        let mut run = backend.start(network, &lora, AdamW::default(), &start.weights).unwrap();
+        let mut run =
+            backend.start(network, &lora, AdamW::default().into(), &start.weights).unwrap();
         group.bench_function(name, |b| b.iter(|| run.step(&rows, 1e-3, None).unwrap()));
     }
     group.finish();

@@ -14,7 +14,7 @@ pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};
 pub use attention::{Causal, Heads, attend_one};
 pub use exp::{ln, pow};
 pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
-pub use loss::{LabelLoss, cross_entropy};
+pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
 pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
 pub use rope::{Pairs, Rope};

@@ -18,6 +18,13 @@ pub struct LabelLoss {
     pub labels: usize,
 }
 
+impl LabelLoss {
+    /// Takes a sum over so many rows.
+    pub const fn new(sum: f64, labels: usize) -> Self {
+        Self { sum, labels }
+    }
+}
+
 /// Replaces `logits` by the gradient of `scale * sum of -ln softmax(logits)[label]`, and returns
 /// the sum itself.
 ///
@@ -26,24 +33,34 @@ pub struct LabelLoss {
 /// # Panics
 /// If the sizes do not match or a label is outside the vocabulary.
 pub fn cross_entropy(logits: &mut [f32], labels: &[Option<u32>], scale: f32) -> LabelLoss {
+    let losses = cross_entropy_each(logits, labels, &vec![scale; labels.len()]);
+    LabelLoss { sum: losses.iter().sum(), labels: labels.iter().flatten().count() }
+}
+
+/// [`cross_entropy`] with a scale for each row; returns each row's `-ln p(label)`.
+///
+/// # Panics
+/// As [`cross_entropy`], and if there is not one scale for each row.
+pub fn cross_entropy_each(logits: &mut [f32], labels: &[Option<u32>], scales: &[f32]) -> Vec<f64> {
+    assert_eq!(labels.len(), scales.len(), "one scale for each row");
     if labels.is_empty() {
-        return LabelLoss::default();
+        return Vec::new();
     }
     assert_eq!(logits.len() % labels.len(), 0, "whole rows");
     let vocabulary = logits.len() / labels.len();
     let isa = Isa::best();
-    let losses: Vec<f64> = logits
+    logits
         .par_chunks_exact_mut(vocabulary)
         .zip(labels)
-        .map(|(row, label)| match label {
+        .zip(scales)
+        .map(|((row, label), &scale)| match label {
             Some(label) => row_loss(isa, row, *label as usize, scale),
             None => {
                 row.fill(0.0);
                 0.0
             }
         })
-        .collect();
-    LabelLoss { sum: losses.iter().sum(), labels: labels.iter().flatten().count() }
+        .collect()
 }
 
 vectorised! {

@@ -5,10 +5,12 @@ mod fit;
 mod optimiser;
 pub mod parity;
 mod plan;
+mod preference;
 mod record;
 
 pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
 pub use fit::{Event, Fitted, fit};
-pub use optimiser::AdamW;
+pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use plan::{Plan, Schedule};
+pub use preference::{Pair, Preference, PreferenceRun};
 pub use record::TrainingRecord;

@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 /// What the step size does after the warm-up.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -38,6 +38,30 @@ pub enum Schedule {
     Linear,
     /// Falls to nothing along half a cosine.
     Cosine,
+    /// Falls along half a cosine to `least`, a step size.
+    CosineTo {
+        /// The last step size.
+        least: f64,
+    },
+    /// Falls to nothing along half a cosine, and begins again.
+    CosineRestarts {
+        /// How often it falls.
+        cycles: usize,
+    },
+    /// Falls to `least`, a step size, as a power of what is left.
+    Polynomial {
+        /// The power; one for an even fall.
+        power: f64,
+        /// The last step size.
+        least: f64,
+    },
+    /// Falls as one over the root of the number of steps, the longer the warm-up the more slowly.
+    InverseSqrt,
+    /// Stays, and falls to nothing along half a cosine in the last steps.
+    StableDecay {
+        /// How many steps it falls.
+        decay: usize,
+    },
 }
 
 impl Default for Plan {
@@ -101,12 +125,31 @@ impl Plan {
         if step < self.warmup {
             return self.rate * step as f64 / self.warmup as f64;
         }
-        let done = (step - self.warmup) as f64 / (steps - self.warmup).max(1) as f64;
+        let (step, left) = (step - self.warmup, steps.saturating_sub(self.warmup).max(1));
+        let done = step as f64 / left as f64;
+        let cosine = |done: f64| 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done));
+        // Where a schedule ends at a step size, how much of the largest that is.
+        let part = |least: f64| least / self.rate;
         self.rate
             * match self.schedule {
                 Schedule::Constant => 1.0,
                 Schedule::Linear => 1.0 - done,
-                Schedule::Cosine => 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done)),
+                Schedule::Cosine => cosine(done),
+                Schedule::CosineTo { least } => cosine(done) * (1.0 - part(least)) + part(least),
+                Schedule::CosineRestarts { cycles } => cosine((cycles as f64 * done).fract()),
+                Schedule::Polynomial { power, least } => {
+                    libm::pow(1.0 - done, power) * (1.0 - part(least)) + part(least)
+                }
+                Schedule::InverseSqrt => {
+                    let scale = if self.warmup == 0 { 10_000 } else { self.warmup };
+                    1.0 / ((step + scale) as f64 / scale as f64).sqrt()
+                }
+                Schedule::StableDecay { decay } => {
+                    match step.checked_sub(left.saturating_sub(decay)) {
+                        Some(falling) => cosine(falling as f64 / decay.max(1) as f64),
+                        None => 1.0,
+                    }
+                }
             }
     }
 

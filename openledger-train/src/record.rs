@@ -4,7 +4,7 @@ use openledger_core::{AdapterId, B256, DatanetVersion, Error, ModelId, Result, d
 use openledger_model::{LoraConfig, Template};
 use serde::{Deserialize, Serialize};
 
-use crate::{AdamW, Plan};
+use crate::{Optimiser, Plan};
 
 /// Everything needed to train the adapter again. Its digest goes on chain with the adapter.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub struct TrainingRecord {
     /// The course of the run.
     pub plan: Plan,
     /// The optimiser.
-    pub optimiser: AdamW,
+    pub optimiser: Optimiser,
     /// Decides the matrices training started from.
     pub seed: u64,
     /// What came out.

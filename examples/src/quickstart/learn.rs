@@ -6,7 +6,7 @@ use openledger_attribution::Corpus;
 use openledger_chain::{ModelEntry, Models, Price};
 use openledger_core::{Amount, B256, Result, encode};
 use openledger_model::{Adapter, AdapterFiles, Lora, LoraConfig, Model, Template, Tokens};
-use openledger_train::{AdamW, Backend, Native, Plan, Schedule, TrainingRecord, fit};
+use openledger_train::{Backend, Native, Optimiser, Plan, Schedule, TrainingRecord, fit};
 
 use super::{Options, World, collect::Collected};
 use crate::{
@@ -89,7 +89,7 @@ async fn train_one(
         10,
         Schedule::Cosine,
     );
-    let optimiser = AdamW::default();
+    let optimiser = Optimiser::default();
     let start = Lora::init(&network, &config, SEED)?.to_files(&network, &config);
     let mut run = Native.start(Arc::clone(&network), &config, optimiser, &start.weights)?;
     let rows: Vec<Tokens> = corpus.rows().iter().map(|row| row.tokens.clone()).collect();

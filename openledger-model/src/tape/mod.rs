@@ -10,7 +10,7 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy, gemm, gemm_packed,
+    Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy_each, gemm, gemm_packed,
     rms_norm, swiglu,
 };
 
@@ -205,31 +205,32 @@ impl<'a> Tape<'a> {
     /// # Panics
     /// If there is not one label for each token, or a label is outside the vocabulary.
     pub fn loss(&mut self, hidden: &Rows, labels: &[Option<u32>], scale: f32) -> LabelLoss {
+        let each = self.loss_each(hidden, labels, &vec![scale; labels.len()]);
+        LabelLoss::new(each.iter().sum(), labels.iter().flatten().count())
+    }
+
+    /// [`loss`](Self::loss) with a scale for each token; returns each token's `-ln p(label)`, zero
+    /// where there is no label.
+    ///
+    /// # Panics
+    /// As [`loss`](Self::loss), and if there is not one scale for each token.
+    pub fn loss_each(&mut self, hidden: &Rows, labels: &[Option<u32>], scales: &[f32]) -> Vec<f64> {
         let head = self.network.decoder().head();
-        assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
+        assert_eq!(scales.len(), labels.len(), "one scale for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
         let weight = self.network.weights().packed(head.weight);
         let table = Mat::new(self.network.weights().data(head.weight), weight.cols(), width);
-        let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
         let mut dhidden = vec![0.0; if node.differentiable { node.value.len() } else { 0 }];
         let mut dhead = (self.trainable == Trainable::Base)
             .then(|| vec![0.0; self.network.weights().data(head.weight).len()]);
-        let mut total = LabelLoss::default();
-        for rows in labelled.chunks(LOSS_ROWS) {
-            let x: Vec<f32> = rows
-                .iter()
-                .flat_map(|row| &node.value[row * width..(row + 1) * width])
-                .copied()
-                .collect();
-            let x = Mat::new(&x, rows.len(), width);
-            let mut logits = vec![0.0; rows.len() * weight.cols()];
-            gemm_packed(Into::Set(&mut logits), x, weight);
+        let mut losses = vec![0.0; labels.len()];
+        self.each_labelled(hidden, labels, |rows, x, logits| {
             let labels: Vec<Option<u32>> = rows.iter().map(|&row| labels[row]).collect();
-            let loss = cross_entropy(&mut logits, &labels, scale);
-            total.sum += loss.sum;
-            total.labels += loss.labels;
-            let dlogits = Mat::new(&logits, rows.len(), weight.cols());
+            let scales: Vec<f32> = rows.iter().map(|&row| scales[row]).collect();
+            let found = cross_entropy_each(logits, &labels, &scales);
+            rows.iter().zip(found).for_each(|(&row, loss)| losses[row] = loss);
+            let dlogits = Mat::new(logits, rows.len(), weight.cols());
             if let Some(dhead) = &mut dhead {
                 gemm(Into::Add(dhead), dlogits.t(), x);
             }
@@ -240,9 +241,48 @@ impl<'a> Tape<'a> {
                     dhidden[row * width..(row + 1) * width].copy_from_slice(dx);
                 }
             }
-        }
+        });
         self.losses.push(Loss { hidden: hidden.0, dhidden, head: head.weight, dhead });
-        total
+        losses
+    }
+
+    /// Returns each token's `ln p(label)`, zero where there is no label, and differentiates nothing.
+    ///
+    /// # Panics
+    /// As [`loss`](Self::loss).
+    pub fn log_probabilities(&self, hidden: &Rows, labels: &[Option<u32>]) -> Vec<f64> {
+        let mut found = vec![0.0; labels.len()];
+        self.each_labelled(hidden, labels, |rows, _, logits| {
+            let labels: Vec<Option<u32>> = rows.iter().map(|&row| labels[row]).collect();
+            let losses = cross_entropy_each(logits, &labels, &vec![0.0; rows.len()]);
+            rows.iter().zip(losses).for_each(|(&row, loss)| found[row] = -loss);
+        });
+        found
+    }
+
+    /// Calls `take` with the labelled rows, a few at a time, their hidden states and their logits.
+    fn each_labelled(
+        &self,
+        hidden: &Rows,
+        labels: &[Option<u32>],
+        mut take: impl FnMut(&[usize], Mat<'_>, &mut [f32]),
+    ) {
+        assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
+        let node = &self.nodes[hidden.0];
+        let width = node.width;
+        let weight = self.network.weights().packed(self.network.decoder().head().weight);
+        let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
+        for rows in labelled.chunks(LOSS_ROWS) {
+            let x: Vec<f32> = rows
+                .iter()
+                .flat_map(|row| &node.value[row * width..(row + 1) * width])
+                .copied()
+                .collect();
+            let x = Mat::new(&x, rows.len(), width);
+            let mut logits = vec![0.0; rows.len() * weight.cols()];
+            gemm_packed(Into::Set(&mut logits), x, weight);
+            take(rows, x, &mut logits);
+        }
     }
 
     /// Returns the experts chosen, for each layer that has some, token by token.

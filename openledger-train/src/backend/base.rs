@@ -4,21 +4,24 @@ use openledger_core::Result;
 use openledger_model::{Batch, Gradients, Network, Param, Tape, Tokens, Trainable};
 
 use super::{Run, Step, clip_factor, count_labels};
-use crate::{AdamW, optimiser::Moments};
+use crate::{
+    Optimiser,
+    optimiser::{State, Tensor},
+};
 
 /// A run that trains a whole network, for base models small enough to hold gradients and means
 /// of every weight in memory. Norms and biases do not decay.
 #[derive(Debug)]
 pub struct BaseRun {
     network: Network,
-    optimiser: AdamW,
-    moments: Moments,
+    optimiser: Optimiser,
+    state: State,
 }
 
 impl BaseRun {
     /// Starts from the network as it is, see [`Network::init`].
-    pub fn new(network: Network, optimiser: AdamW) -> Self {
-        Self { network, optimiser, moments: Moments::default() }
+    pub fn new(network: Network, optimiser: impl Into<Optimiser>) -> Self {
+        Self { network, optimiser: optimiser.into(), state: State::default() }
     }
 
     /// Returns the network as trained so far.
@@ -52,11 +55,11 @@ impl Run for BaseRun {
         for matrix in gradients.matrices_mut().filter(|_| factor < 1.0) {
             matrix.iter_mut().for_each(|g| *g *= factor);
         }
-        let tensors = updated
-            .iter_mut()
-            .zip(gradients.matrices())
-            .map(|((p, decays), g)| (&mut p[..], g, *decays));
-        self.moments.step(&self.optimiser, rate, tensors);
+        let tensors =
+            updated.iter_mut().zip(gradients.matrices()).map(|((parameter, decays), gradient)| {
+                Tensor { parameter, gradient, decays: *decays, ratio: 1.0 }
+            });
+        self.state.step(&self.optimiser, rate, tensors);
         for (param, (data, _)) in params.into_iter().zip(updated) {
             self.network.data_mut(param).copy_from_slice(&data);
         }

@@ -11,7 +11,7 @@ use openledger_model::{
 };
 
 use super::{Backend, Run, Step, clip_factor, count_labels};
-use crate::AdamW;
+use crate::{Optimiser, Rule};
 
 /// The reference backend: slower, on any device of candle's, and written by other people, so that
 /// what both agree on is right.
@@ -38,9 +38,13 @@ impl Backend for Candle {
         &self,
         network: Arc<Network>,
         lora: &LoraConfig,
-        optimiser: AdamW,
+        optimiser: Optimiser,
         start: &[u8],
     ) -> Result<Box<dyn Run>> {
+        let Optimiser { rule: Rule::AdamW(optimiser), b_ratio: 1.0 } = optimiser else {
+            let message = format!("candle has AdamW with one step size, not {optimiser:?}");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
         let matrices = Lora::from_safetensors(&network, lora, start)?;
         let adapter = Adapter::new(&matrices, &network, &self.device)?;
         let params = ParamsAdamW {

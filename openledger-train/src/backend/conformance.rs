@@ -6,7 +6,7 @@ use openledger_core::ErrorKind;
 use openledger_model::{Lora, LoraConfig, Network, Tokens};
 
 use super::{Backend, Run};
-use crate::AdamW;
+use crate::Optimiser;
 
 /// Checks `backend` against the contract of [`Run`], on a small network.
 ///
@@ -17,7 +17,7 @@ pub fn check(backend: &dyn Backend, network: &Arc<Network>) {
     let lora = Lora::init(network, &config, 1).expect("the network has the layers of a Llama");
     let start = lora.to_files(network, &config).weights;
     let begin = || {
-        let run = backend.start(Arc::clone(network), &config, AdamW::default(), &start);
+        let run = backend.start(Arc::clone(network), &config, Optimiser::default(), &start);
         run.expect("a start that fits is taken")
     };
     let rows = [Tokens::new(&[1, 2], &[3, 4, 5]), Tokens::new(&[], &[6, 7, 8, 9])];
@@ -29,7 +29,7 @@ pub fn check(backend: &dyn Backend, network: &Arc<Network>) {
     a_refused_step_changes_nothing(&mut *begin(), network, &start);
     equal_steps_give_equal_results(&mut *begin(), &mut *begin(), &rows);
     assert!(
-        backend.start(Arc::clone(network), &config, AdamW::default(), b"garbage").is_err(),
+        backend.start(Arc::clone(network), &config, Optimiser::default(), b"garbage").is_err(),
         "a start that is no safetensors file is refused"
     );
 }

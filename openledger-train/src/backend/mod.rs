@@ -7,6 +7,7 @@ mod base;
 mod candle;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod learner;
 mod native;
 
 use std::{fmt, sync::Arc};
@@ -16,9 +17,10 @@ use openledger_model::{LoraConfig, Network, Tokens};
 
 pub use base::BaseRun;
 pub use candle::Candle;
+pub(crate) use learner::Learner;
 pub use native::Native;
 
-use crate::AdamW;
+use crate::Optimiser;
 
 /// Starts runs that train an adapter. Implement this to train in a new way; call
 /// [`fit`](crate::fit()) with the run.
@@ -32,7 +34,7 @@ pub trait Backend: fmt::Debug {
         &self,
         network: Arc<Network>,
         lora: &LoraConfig,
-        optimiser: AdamW,
+        optimiser: Optimiser,
         start: &[u8],
     ) -> Result<Box<dyn Run>>;
 }
@@ -78,7 +80,7 @@ impl Step {
     }
 
     /// Refuses a step whose numbers are not finite.
-    fn check(self) -> Result<Self> {
+    pub(crate) fn check(self) -> Result<Self> {
         if self.loss.is_finite() && self.gradient_norm.is_finite() {
             return Ok(self);
         }

@@ -19,7 +19,7 @@ use openledger_model::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{AdamW, Backend, Native, Run, Step};
+use crate::{Backend, Native, Optimiser, Run, Step};
 use tensors::Tensors;
 
 /// The largest file of a case: 8 GiB.
@@ -113,7 +113,7 @@ impl Training {
             }
         };
         let network = Arc::clone(&case.network);
-        let run = Native.start(network, &config, AdamW::default(), &start)?;
+        let run = Native.start(network, &config, Optimiser::default(), &start)?;
         Ok(Self { run, batches, steps: 0 })
     }
 

@@ -104,7 +104,7 @@ fn adapter(case: &Case<'_>, reference: &Tensors, sequences: &[Vec<u32>]) -> Resu
     let rate = case.number(&["lora", "lr"])?;
     let decay = case.number(&["lora", "weight_decay"])?;
     let optimiser = AdamW::default().with_weight_decay(decay);
-    let mut run = Native.start(Arc::clone(&case.network), &config, optimiser, &start)?;
+    let mut run = Native.start(Arc::clone(&case.network), &config, optimiser.into(), &start)?;
     let curve = (&losses[..], &norms[..]);
     checks.extend(check_curve("training", &mut *run, &[rows], curve, |_| rate, None)?);
     Ok(checks)

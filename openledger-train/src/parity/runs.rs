@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openledger_core::{Error, Result};
+use openledger_core::{Error, ErrorKind, Result};
 use openledger_model::{Lora, LoraConfig, Network, Tokens, Weights};
 use serde_json::Value;
 
@@ -10,12 +10,19 @@ use super::{
     Case, Check, LOGITS, LOSS, Start, check_curve, check_gradients, difference, forward, gradients,
     tensors::Tensors,
 };
-use crate::{AdamW, Backend, Native, Plan, Schedule};
+use crate::{
+    AdamW, AdamW8bit, Backend, Native, Optimiser, Pair, Plan, Preference, Schedule,
+    preference::log_probabilities,
+};
 
 /// Batches of a case, taken in turn.
 const BATCHES: usize = 4;
 /// The largest difference of logits after a run.
 const TRAINED: f64 = 1e-4;
+/// The largest difference of a step size, in parts of the largest: the reference has nine digits.
+const SCHEDULE: f64 = 1e-8;
+/// The largest difference of an answer's log probability, a sum over its tokens.
+const SUM: f64 = 1e-4;
 /// The largest difference of merged weights.
 const MERGED: f64 = 1e-6;
 
@@ -39,6 +46,8 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
         }
     }
     checks.extend(masked(case, &config, &ids, &batches)?);
+    checks.extend(schedules(case)?);
+    checks.extend(preference(case, &config, &ids)?);
     // A case may keep no logits, for its size.
     if case.has("logits.safetensors") {
         let logits = case.tensors("logits.safetensors")?;
@@ -97,6 +106,8 @@ struct Curve {
     clip: Option<f64>,
     warmup: usize,
     schedule: Schedule,
+    b_ratio: f64,
+    eight_bit: bool,
 }
 
 const PLAIN: Curve = Curve {
@@ -108,9 +119,11 @@ const PLAIN: Curve = Curve {
     clip: None,
     warmup: 0,
     schedule: Schedule::Constant,
+    b_ratio: 1.0,
+    eight_bit: false,
 };
 
-const RUNS: [Curve; 4] = [
+const RUNS: [Curve; 6] = [
     PLAIN,
     Curve { name: "bnz", start: Start::Nonzero, ..PLAIN },
     Curve { name: "rslora", rank_stabilised: true, ..PLAIN },
@@ -123,6 +136,8 @@ const RUNS: [Curve; 4] = [
         schedule: Schedule::Cosine,
         ..PLAIN
     },
+    Curve { name: "loraplus_ratio16_lr2e-4", rate: 2e-4, decay: 0.0, b_ratio: 16.0, ..PLAIN },
+    Curve { name: "adamw8bit_bnb", eight_bit: true, ..PLAIN },
 ];
 
 impl Curve {
@@ -136,7 +151,12 @@ impl Curve {
         let losses = case.numbers(&[self.name, "loss"])?;
         let norms = case.numbers(&[self.name, "grad_norm"])?;
         let plan = Plan::default().with_rate(self.rate, self.warmup, self.schedule);
-        let optimiser = AdamW::default().with_weight_decay(self.decay);
+        let adamw = AdamW::default().with_weight_decay(self.decay);
+        let optimiser: Optimiser = match self.eight_bit {
+            true => AdamW8bit::default().with_adamw(adamw).with_min_size(256).into(),
+            false => adamw.into(),
+        };
+        let optimiser = optimiser.with_b_ratio(self.b_ratio);
         let start = case.start(&config, self.start)?;
         let mut run = Native.start(Arc::clone(&case.network), &config, optimiser, &start)?;
         let rate = |step| plan.rate(step, losses.len());
@@ -210,6 +230,105 @@ fn masked(
     let apart = (sum.norm() - norm).abs() / norm;
     checks.push(Check::new("accumulated gradient norm", apart, super::GRADIENT));
     Ok(checks)
+}
+
+/// What losses of preference are, and the gradient of one of them.
+fn preference(case: &Case<'_>, config: &LoraConfig, ids: &Tensors) -> Result<Vec<Check>> {
+    if case.value(&["preference"]).is_err() {
+        return Ok(Vec::new());
+    }
+    let prompt = case.size(&["preference", "prompt_len"])?;
+    let beta = case.number(&["preference", "beta"])?;
+    let answers = |name: &str| -> Result<Vec<Tokens>> {
+        let rows = ids.tokens(name)?;
+        Ok(rows.iter().map(|row| Tokens::new(&row[..prompt], &row[prompt..])).collect())
+    };
+    let (chosen, rejected) = (answers("dpo_chosen")?, answers("dpo_rejected")?);
+    let lora = case.lora(config, Start::Nonzero)?;
+    let mut checks = Vec::new();
+    for (name, lora, answers) in [
+        ("policy_chosen", Some(&lora), &chosen),
+        ("policy_rejected", Some(&lora), &rejected),
+        ("ref_chosen", None, &chosen),
+        ("ref_rejected", None, &rejected),
+    ] {
+        let answers: Vec<&Tokens> = answers.iter().collect();
+        let ours = log_probabilities(&case.network, lora, &answers)?;
+        let theirs = case.numbers(&["preference", name])?;
+        let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        checks.push(Check::new(name, apart, SUM));
+    }
+    let pairs: Vec<Pair> = chosen
+        .into_iter()
+        .zip(rejected)
+        .map(|(chosen, rejected)| Pair { chosen, rejected })
+        .collect();
+    let pairs: Vec<&Pair> = pairs.iter().collect();
+    for (name, objective) in [
+        ("dpo_loss", Preference::Dpo { beta }),
+        ("ipo_loss", Preference::Ipo { beta }),
+        ("orpo_loss", Preference::Orpo { beta }),
+        ("simpo_loss_beta2_gamma0_5", Preference::Simpo { beta: 2.0, gamma: 0.5 }),
+    ] {
+        let (loss, ours) = objective.gradients(&case.network, &lora, &pairs)?;
+        let theirs = case.number(&["preference", name])?;
+        checks.push(Check::new(name, (loss - theirs).abs(), LOSS));
+        if name == "dpo_loss" {
+            let norm = case.number(&["preference", "dpo_grad_norm"])?;
+            let apart = (ours.norm() - norm).abs() / norm;
+            checks.push(Check::new("dpo gradient norm", apart, super::GRADIENT));
+            let theirs = case.tensors("grads_dpo_bnz.safetensors")?;
+            let name = "dpo gradients";
+            checks.push(check_gradients(name, &case.network, &lora, &ours, &theirs)?);
+        }
+    }
+    Ok(checks)
+}
+
+/// Step sizes, step by step.
+fn schedules(case: &Case<'_>) -> Result<Vec<Check>> {
+    if !case.has("schedules.json") {
+        return Ok(Vec::new());
+    }
+    let stored: Value = serde_json::from_slice(&case.read("schedules.json")?)
+        .map_err(|e| Error::corrupt("`schedules.json` is not JSON").with_source(e))?;
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let (rate, total) =
+        (number(&stored["base_lr"]), stored["total"].as_u64().unwrap_or(0) as usize);
+    let warmup = stored["warmup"].as_u64().unwrap_or(0) as usize;
+    let schedules = stored["schedules"].as_object().into_iter().flatten();
+    let checks = schedules.map(|(name, stored)| {
+        let options = &stored["kwargs"];
+        let schedule = match &name[..] {
+            "linear" => Schedule::Linear,
+            "cosine" => Schedule::Cosine,
+            "constant" | "constant_with_warmup" => Schedule::Constant,
+            "polynomial" => Schedule::Polynomial { power: 1.0, least: 1e-7 },
+            "inverse_sqrt" => Schedule::InverseSqrt,
+            "cosine_with_restarts" => {
+                let cycles = options["num_cycles"].as_u64().unwrap_or(1);
+                Schedule::CosineRestarts { cycles: cycles as usize }
+            }
+            "cosine_with_min_lr" => Schedule::CosineTo { least: number(&options["min_lr"]) },
+            "warmup_stable_decay" => {
+                let decay = options["num_decay_steps"].as_u64().unwrap_or(0);
+                Schedule::StableDecay { decay: decay as usize }
+            }
+            other => {
+                let message = format!("the schedule `{other}`");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        };
+        let warmup = if name == "constant" { 0 } else { warmup };
+        let plan = Plan::default().with_rate(rate, warmup, schedule);
+        let theirs = stored["lr"].as_array().into_iter().flatten();
+        let apart = theirs
+            .enumerate()
+            .map(|(step, theirs)| (plan.rate(step, total) - number(theirs)).abs() / rate)
+            .fold(0.0, f64::max);
+        Ok(Check::new(format!("schedule {name}"), apart, SCHEDULE))
+    });
+    checks.collect()
 }
 
 /// Two documents in one row must be as each alone.

@@ -25,7 +25,7 @@ fn native_and_candle_learn_the_same() {
     let rows: Vec<&Tokens> = rows.iter().collect();
     let backends: [&dyn Backend; 2] = [&Native, &Candle::default()];
     let [ours, theirs] = backends.map(|backend| {
-        let options = AdamW::default().with_weight_decay(0.1);
+        let options = AdamW::default().with_weight_decay(0.1).into();
         let mut run =
             backend.start(Arc::clone(&network), &config, options, &start.weights).unwrap();
         let losses: Vec<f64> =

@@ -44,8 +44,9 @@ impl Case {
         let alpha = self.reference["alpha"].as_f64().unwrap();
         let config = LoraConfig::default().with_rank(rank, alpha);
         let start = std::fs::read(self.folder.join(start)).unwrap();
-        let mut run =
-            Native.start(Arc::clone(&self.network), &config, AdamW::default(), &start).unwrap();
+        let mut run = Native
+            .start(Arc::clone(&self.network), &config, AdamW::default().into(), &start)
+            .unwrap();
         let expected = &self.reference[curve];
         for step in 0..steps {
             let rows: Vec<&Tokens> = self.batches[step % self.batches.len()].iter().collect();

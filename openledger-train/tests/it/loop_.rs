@@ -18,7 +18,7 @@ fn run() -> Box<dyn Run> {
     let network = Arc::new(testing::tiny(1).unwrap().network().clone());
     let config = LoraConfig::default().with_rank(4, 8.0);
     let start = Lora::init(&network, &config, 7).unwrap().to_files(&network, &config);
-    Native.start(network, &config, AdamW::default(), &start.weights).unwrap()
+    Native.start(network, &config, AdamW::default().into(), &start.weights).unwrap()
 }
 
 #[test]

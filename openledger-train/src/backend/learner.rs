@@ -1,0 +1,81 @@
+//! What learns on our own kernels: an adapter, and what the optimiser keeps of it.
+
+use std::sync::Arc;
+
+use openledger_core::{Error, Result};
+use openledger_model::{Gradients, Lora, LoraConfig, Network};
+
+use super::clip_factor;
+use crate::{
+    Optimiser,
+    optimiser::{State, Tensor},
+};
+
+#[derive(Debug)]
+pub(crate) struct Learner {
+    pub(crate) network: Arc<Network>,
+    pub(crate) lora: Lora,
+    config: LoraConfig,
+    optimiser: Optimiser,
+    state: State,
+    /// Whether every layer was seen to get a gradient.
+    proven: bool,
+}
+
+impl Learner {
+    pub(crate) fn start(
+        network: Arc<Network>,
+        config: &LoraConfig,
+        optimiser: Optimiser,
+        start: &[u8],
+    ) -> Result<Self> {
+        let lora = Lora::from_safetensors(&network, config, start)?;
+        let (config, state) = (config.clone(), State::default());
+        Ok(Self { network, lora, config, optimiser, state, proven: false })
+    }
+
+    /// Takes a step against `gradients`, whose norm is `norm`.
+    pub(crate) fn update(
+        &mut self,
+        mut gradients: Gradients,
+        norm: f64,
+        rate: f64,
+        clip: Option<f64>,
+    ) -> Result<()> {
+        if !self.proven {
+            self.prove(&gradients)?;
+            self.proven = true;
+        }
+        let factor = clip_factor(norm, clip);
+        for matrix in gradients.matrices_mut().filter(|_| factor < 1.0) {
+            matrix.iter_mut().for_each(|g| *g *= factor);
+        }
+        let ratio = self.optimiser.b_ratio;
+        let matrices = self
+            .lora
+            .pairs_mut()
+            .flat_map(|(_, pair)| [(&mut pair.a[..], 1.0), (&mut pair.b[..], ratio)]);
+        let tensors = matrices.zip(gradients.matrices()).map(|((parameter, ratio), gradient)| {
+            Tensor { parameter, gradient, decays: true, ratio }
+        });
+        self.state.step(&self.optimiser, rate, tensors);
+        Ok(())
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        self.lora.to_files(&self.network, &self.config).weights
+    }
+
+    /// Checks that each layer's `B` gets a gradient (`A`'s is zero while `B` is). An expert may get
+    /// none: no token of the first rows may be sent to it.
+    fn prove(&self, gradients: &Gradients) -> Result<()> {
+        let of_b = gradients.matrices().skip(1).step_by(2);
+        for ((site, _), gradient) in self.lora.pairs().zip(of_b) {
+            let name = self.network.weights().name(site);
+            if gradient.iter().all(|&g| g == 0.0) && !name.contains(".experts.") {
+                return Err(Error::invalid(format!("`{name}` gets no gradient from these rows")));
+            }
+        }
+        Ok(())
+    }
+}
