@@ -1,6 +1,6 @@
 //! Llama (Touvron et al., 2023; Grattafiori et al., 2024): 2, 3 and whatever has their shape.
 
-use openledger_core::{Error, Result};
+use openledger_core::{Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 
 use super::dense::Dense;
@@ -62,8 +62,13 @@ impl LlamaConfig {
     /// contradict each other.
     pub fn parse(json: &[u8]) -> Result<Self> {
         let fields = Fields::parse(json)?;
-        super::family(&fields)?;
-        Self::read(&fields)
+        match super::family(&fields)?.model_type {
+            "llama" => Self::read(&fields),
+            other => {
+                let message = format!("the configuration of a `{other}`, not of a `llama`");
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
     }
 
     fn read(fields: &Fields) -> Result<Self> {
@@ -199,8 +204,6 @@ impl LlamaConfig {
 
 #[cfg(test)]
 mod tests {
-    use openledger_core::ErrorKind;
-
     use super::*;
     use crate::RopeScaling;
 
@@ -228,6 +231,7 @@ mod tests {
         for (change, to, named) in [
             ("LlamaForCausalLM", "GPT2LMHeadModel", "GPT2LMHeadModel"),
             ("LlamaForCausalLM", "GPT2LMHeadModel", "known: LlamaForCausalLM, MistralForCausalLM"),
+            ("LlamaForCausalLM", "Qwen2ForCausalLM", "qwen2"),
             ("\"rope_scaling\":null", r#""rope_scaling":{"rope_type":"longrope"}"#, "longrope"),
             ("\"rope_scaling\":null", r#""rope_scaling":{"factor":2}"#, "without a type"),
             ("\"eos_token_id\":2", r#""hidden_act":"gelu""#, "gelu"),
