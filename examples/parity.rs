@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_examples::{bar, cpu_seconds, peak_mb};
-use openledger_train::parity::{self, Check, Training};
+use openledger_train::parity::{self, Check, Report, Training};
 use serde_json::json;
 
 /// Compares everything a case holds with what is computed here.
@@ -61,13 +61,16 @@ fn run(options: &Options) -> Result<bool> {
     let seconds = options.threads.map(|_| time(options)).transpose()?;
     // Before the comparisons, which hold more in memory than training does.
     let peak = peak_mb();
-    let checks = parity::compare(&options.case)?;
+    let Report { checks, not_compared, .. } = parity::compare(&options.case)?;
     for Check { name, max_difference, tolerance, pass, .. } in &checks {
         let verdict = if *pass { "ok" } else { "NOT WITHIN" };
         println!("{name:<48} {max_difference:>9.2e}  {verdict} {tolerance:.0e}");
     }
     let passed = checks.iter().filter(|check| check.pass).count();
     println!("{passed} of {} within tolerance", checks.len());
+    if !not_compared.is_empty() {
+        println!("stored and not compared, being not there yet: {}", not_compared.join(", "));
+    }
     if let Some(seconds) = seconds {
         println!("{seconds:.3} CPU seconds a step (median)");
     }
@@ -75,6 +78,7 @@ fn run(options: &Options) -> Result<bool> {
         let report = json!({
             "case": options.case,
             "results": checks,
+            "not_compared": not_compared,
             "cpu_seconds_per_step": seconds,
             "peak_rss_mb": peak,
         });

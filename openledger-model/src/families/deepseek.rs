@@ -7,7 +7,7 @@ use std::sync::Arc;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Heads, Pairs};
 
-use super::dense::gated;
+use super::dense::{gated, head};
 use crate::{
     config::{Fields, MAX_HEAD, RopeConfig},
     decoder::{Block, Decoder, FeedForward, LatentAttention, LowRank, Mixer, Tensors},
@@ -200,10 +200,7 @@ impl DeepSeek {
             embedding,
             blocks,
             norm: tensors.gain("model.norm", self.hidden)?,
-            head: match self.tied_embeddings {
-                true => Linear { weight: embedding, bias: None },
-                false => tensors.linear("lm_head", vocabulary, false)?,
-            },
+            head: head(tensors, embedding, vocabulary, self.tied_embeddings)?,
             eos: self.eos,
         })
     }

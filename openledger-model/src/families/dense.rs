@@ -10,6 +10,7 @@ use crate::{
     config::Fields,
     decoder::{Block, Decoder, FeedForward, GroupedAttention, Mixer, Tensors},
     ops::{Attention, Gated, Linear},
+    weights::Param,
 };
 
 /// What distinguishes the relatives of Llama.
@@ -97,11 +98,21 @@ impl Dense {
             embedding,
             blocks,
             norm: tensors.gain("model.norm", c.hidden)?,
-            head: match c.tied_embeddings {
-                true => Linear { weight: embedding, bias: None },
-                false => tensors.linear("lm_head", [c.vocabulary, c.hidden], false)?,
-            },
+            head: head(tensors, embedding, [c.vocabulary, c.hidden], c.tied_embeddings)?,
         })
+    }
+}
+
+/// Finds the projection to the vocabulary, which may be the embedding table.
+pub(super) fn head(
+    tensors: &mut impl Tensors,
+    embedding: Param,
+    shape: [usize; 2],
+    tied: bool,
+) -> Result<Linear> {
+    match tied {
+        true => Ok(Linear { weight: embedding, bias: None }),
+        false => tensors.linear("lm_head", shape, false),
     }
 }
 

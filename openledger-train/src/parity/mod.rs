@@ -48,15 +48,24 @@ pub struct Check {
     pub pass: bool,
 }
 
+/// Everything compared.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The comparisons.
+    pub checks: Vec<Check>,
+    /// What the case holds and this version cannot compute yet.
+    pub not_compared: Vec<String>,
+}
+
 impl Check {
     fn new(name: impl Into<String>, max_difference: f64, tolerance: f64) -> Self {
-        // What is not a number is no larger than nothing either.
         let pass = max_difference <= tolerance;
         Self { name: name.into(), max_difference, tolerance, pass }
     }
 }
 
-/// Compares everything the case in `folder` holds that this version can compute.
+/// Compares everything the case in `folder` holds, and says what it cannot.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] if it is no case, or naming the file or tensor that is missing; those of
@@ -64,18 +73,18 @@ impl Check {
 ///
 /// # Examples
 /// ```no_run
-/// for check in openledger_train::parity::compare("cases/train/arch/qwen2")? {
+/// for check in openledger_train::parity::compare("cases/train/arch/qwen2")?.checks {
 ///     println!("{} {:e} {}", check.name, check.max_difference, check.pass);
 /// }
 /// # Ok::<(), openledger_core::Error>(())
 /// ```
-pub fn compare(folder: impl AsRef<Path>) -> Result<Vec<Check>> {
+pub fn compare(folder: impl AsRef<Path>) -> Result<Report> {
     let case = Case::open(folder.as_ref())?;
     if case.has("reference.safetensors") {
-        return once::compare(&case);
+        return Ok(Report { checks: once::compare(&case)?, not_compared: Vec::new() });
     }
     if case.has("ids.safetensors") {
-        return runs::compare(&case);
+        return Ok(Report { checks: runs::compare(&case)?, not_compared: runs::missing(&case) });
     }
     let message = format!(
         "`{}` is no case: it has neither `reference.safetensors` nor `ids.safetensors`",
@@ -279,16 +288,23 @@ fn check_gradients(
     theirs: &Tensors,
 ) -> Result<Check> {
     let sites = lora.pairs().flat_map(|(site, _)| Lora::names(network, site));
-    let mut worst = 0.0f64;
+    let (mut differences, mut found) = (Vec::new(), 0);
     for (name, ours) in sites.zip(ours.matrices()) {
         // Stored may be the gradients of some layers only.
         let Some(theirs) = theirs.get(&name) else { continue };
         let largest = theirs.iter().fold(0f64, |most, x| most.max(f64::from(x.abs())));
         let difference = difference(ours, theirs)?;
         // A matrix of zeros, as `A`'s gradient is while `B` is zero, must be zero.
-        worst = worst.max(if largest > 0.0 { difference / largest } else { difference });
+        differences.push(if largest > 0.0 { difference / largest } else { difference });
+        found += 1;
     }
-    Ok(Check::new(name, worst, GRADIENT))
+    if found != theirs.len() {
+        let stored = theirs.len();
+        return Err(Error::invalid(format!(
+            "{found} of {stored} gradients stored are the adapter's"
+        )));
+    }
+    Ok(Check::new(name, worst(differences), GRADIENT))
 }
 
 /// Trains as the reference did, and compares each step's loss and gradient norm.
@@ -300,28 +316,49 @@ fn check_curve(
     rate: impl Fn(usize) -> f64,
     clip: Option<f64>,
 ) -> Result<[Check; 2]> {
-    let (mut loss, mut norm) = (0.0f64, 0.0f64);
-    for (step, (their_loss, their_norm)) in losses.iter().zip(norms).enumerate() {
+    if losses.len() != norms.len() {
+        let (losses, norms) = (losses.len(), norms.len());
+        return Err(Error::corrupt(format!("`{name}` has {losses} losses and {norms} norms")));
+    }
+    let (mut of_loss, mut of_norm) = (Vec::new(), Vec::new());
+    for (step, (loss, norm)) in losses.iter().zip(norms).enumerate() {
         let rows: Vec<&Tokens> = batches[step % batches.len()].iter().collect();
         let done = run.step(&rows, rate(step), clip)?;
-        loss = loss.max((done.loss - their_loss).abs());
-        norm = norm.max((done.gradient_norm - their_norm).abs() / their_norm);
+        of_loss.push((done.loss - loss).abs());
+        of_norm.push((done.gradient_norm - norm).abs() / norm);
     }
     Ok([
-        Check::new(format!("{name} loss"), loss, LOSS),
-        Check::new(format!("{name} gradient norm"), norm, GRADIENT),
+        Check::new(format!("{name} loss"), worst(of_loss), LOSS),
+        Check::new(format!("{name} gradient norm"), worst(of_norm), GRADIENT),
     ])
 }
 
-/// The largest difference of two lists, infinite if one is longer or something is not a number.
+/// The largest difference of two lists, infinite if something is not a number.
 fn difference(ours: &[f32], theirs: &[f32]) -> Result<f64> {
     if ours.len() != theirs.len() {
         let (ours, theirs) = (ours.len(), theirs.len());
         return Err(Error::invalid(format!("{ours} numbers to compare with {theirs}")));
     }
     let of = |(ours, theirs): (&f32, &f32)| (f64::from(*ours) - f64::from(*theirs)).abs();
-    Ok(ours.iter().zip(theirs).map(of).fold(0.0, |most, one| match one.is_nan() {
-        true => f64::INFINITY,
-        false => most.max(one),
-    }))
+    Ok(worst(ours.iter().zip(theirs).map(of)))
+}
+
+/// The largest of some differences: infinite if one is not a number, or if nothing was compared.
+fn worst(differences: impl IntoIterator<Item = f64>) -> f64 {
+    let counted = differences.into_iter().map(|one| if one.is_nan() { f64::INFINITY } else { one });
+    counted.reduce(f64::max).unwrap_or(f64::INFINITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_compared_is_not_equal() {
+        assert_eq!(worst([0.5, 2.0, 1.0]), 2.0);
+        for differences in [vec![], vec![f64::NAN], vec![f64::NAN, 0.0], vec![0.0, f64::NAN, 0.0]] {
+            assert!(!Check::new("nothing", worst(differences), 1.0).pass);
+        }
+        assert!(difference(&[1.0], &[1.0, 2.0]).is_err());
+    }
 }

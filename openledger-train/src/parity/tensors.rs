@@ -33,6 +33,11 @@ impl Tensors {
         self.numbers.get(name).map(Vec::as_slice)
     }
 
+    /// Returns how many tensors of numbers there are.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     pub(super) fn numbers(&self, name: &str) -> Result<&[f32]> {
         self.get(name).ok_or_else(|| missing(name))
     }

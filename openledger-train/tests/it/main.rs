@@ -6,6 +6,5 @@
 )]
 
 mod backends;
-mod curves;
 mod loop_;
 mod parity;

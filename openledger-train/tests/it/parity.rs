@@ -12,7 +12,7 @@ fn check(case: &str) {
         println!("skipped: `{}` is not there", folder.display());
         return;
     }
-    let checks = parity::compare(&folder).unwrap();
+    let checks = parity::compare(&folder).unwrap().checks;
     for check in &checks {
         println!("{:<48} {:.2e} of {:.0e}", check.name, check.max_difference, check.tolerance);
     }
