@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use openledger_core::{Error, Result};
 use openledger_model::Tokens;
 
-use crate::{Plan, Run, Step};
+use crate::{Plan, Rows, Run, Step};
 
 /// One step of a run, as it happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,23 +54,26 @@ impl Fitted {
 /// none; an error of [`Run::step`], naming the step and its rows.
 pub fn fit(
     run: &mut dyn Run,
-    rows: &[Tokens],
+    rows: &(impl Rows + ?Sized),
     plan: &Plan,
     mut watch: impl FnMut(&Event) -> ControlFlow<()>,
 ) -> Result<Fitted> {
-    if rows.is_empty() || plan.batch == 0 {
-        let count = rows.len();
+    let count = rows.count();
+    if count == 0 || plan.batch == 0 {
         return Err(Error::invalid(format!("{count} rows in batches of {}", plan.batch)));
     }
-    let steps = plan.steps(rows.len());
+    let steps = plan.steps(count);
     let mut losses = Vec::with_capacity(steps);
-    for (index, batch) in plan.batches(rows.len()).enumerate() {
+    for (index, batch) in plan.batches(count).enumerate() {
         let rate = plan.rate(index, steps);
-        let chosen: Vec<&Tokens> = batch.iter().map(|&row| &rows[row]).collect();
-        let done = run.step(&chosen, rate, plan.clip).map_err(|e| {
+        let stopped = |e: Error| {
             let message = format!("training stopped at step {} on rows {batch:?}", index + 1);
             Error::new(e.kind(), message).with_source(e)
-        })?;
+        };
+        let chosen: Vec<Tokens> =
+            batch.iter().map(|&row| rows.row(row)).collect::<Result<_>>().map_err(stopped)?;
+        let chosen: Vec<&Tokens> = chosen.iter().collect();
+        let done = run.step(&chosen, rate, plan.clip).map_err(stopped)?;
         losses.push(done.loss);
         let event = Event { step: index + 1, steps, rate, done };
         if watch(&event).is_break() {

@@ -7,6 +7,7 @@ pub mod parity;
 mod plan;
 mod preference;
 mod record;
+mod rows;
 
 pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
 pub use fit::{Event, Fitted, fit};
@@ -14,3 +15,4 @@ pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use plan::{Plan, Schedule};
 pub use preference::{Pair, Preference, PreferenceRun};
 pub use record::TrainingRecord;
+pub use rows::Rows;

@@ -1,0 +1,44 @@
+//! Rows to learn, wherever they lie.
+
+use std::fmt;
+
+use openledger_core::{Error, ErrorKind, Result};
+use openledger_model::Tokens;
+
+/// Rows by number, in memory or on disk. Implement this to train on more than memory holds.
+///
+/// # Contract
+/// - The same number gives the same row, as often as it is asked for.
+pub trait Rows: fmt::Debug {
+    /// Returns how many rows there are.
+    fn count(&self) -> usize;
+
+    /// Returns the row `index`, from 0.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] past the last;
+    /// [`ErrorKind::Unavailable`] if it cannot be read.
+    fn row(&self, index: usize) -> Result<Tokens>;
+}
+
+impl Rows for [Tokens] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn row(&self, index: usize) -> Result<Tokens> {
+        self.get(index).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no row {index} of {}", self.len()))
+        })
+    }
+}
+
+impl Rows for Vec<Tokens> {
+    fn count(&self) -> usize {
+        self[..].count()
+    }
+
+    fn row(&self, index: usize) -> Result<Tokens> {
+        self[..].row(index)
+    }
+}
