@@ -42,3 +42,13 @@ impl Rows for Vec<Tokens> {
         self[..].row(index)
     }
 }
+
+impl<const N: usize> Rows for [Tokens; N] {
+    fn count(&self) -> usize {
+        N
+    }
+
+    fn row(&self, index: usize) -> Result<Tokens> {
+        self[..].row(index)
+    }
+}
