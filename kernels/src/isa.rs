@@ -3,6 +3,9 @@
 //! Whatever runs here gives the same bits on all of them: IEEE additions, multiplications and
 //! fused multiply-adds are exact to the last bit, and nothing reorders them.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
+
 /// A set of vector instructions. Made by `Isa::best` and `Isa::available` only, so one that
 /// exists is one this machine has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,17 @@ impl Isa {
             }
         }
         Self::Portable
+    }
+
+    /// Returns whether products of many rows are fastest by the instruction for pairs of `bf16`.
+    pub(crate) fn dots_pairs(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            static DOTS: OnceLock<bool> = OnceLock::new();
+            self == Self::Avx512 && *DOTS.get_or_init(crate::gemm::dots_pairs)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// Returns every set this machine has, for comparing them.

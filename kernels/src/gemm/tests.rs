@@ -50,13 +50,43 @@ proptest! {
         for isa in Isa::available() {
             let mut c = before.clone();
             let out = if add { Into::Add(&mut c) } else { Into::Set(&mut c) };
-            gemm_on(isa, out, a, b, n);
+            gemm_on::<f32>(isa, out, a, b.into(), n);
             prop_assert_eq!(bits(&c), bits(&expected), "{:?} {}x{}x{}", isa, m, n, k);
         }
         let mut c = before.clone();
         let out = if add { Into::Add(&mut c) } else { Into::Set(&mut c) };
         gemm_packed(out, a, &Packed::new(b));
         prop_assert_eq!(bits(&c), bits(&expected), "packed {}x{}x{}", m, n, k);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn pairs_give_the_bits_of_numbers_rounded_before(
+        m in 1..40usize, n in 1..80usize, k in 1..1200usize, add in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let round = |x: Vec<f32>| -> Vec<f32> {
+            x.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect()
+        };
+        let (exact, b) = (numbers(m * k, seed), numbers(k * n, seed ^ 1));
+        let a = round(exact.clone());
+        let rounded = round(b.clone());
+        let before = if add { numbers(m * n, seed ^ 2) } else { vec![0.0; m * n] };
+        let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, n, k).t());
+        let expected = slow(before.clone(), a, Mat::new(&rounded, n, k).t());
+        fn out(c: &mut [f32], add: bool) -> Into<'_> {
+            if add { Into::Add(c) } else { Into::Set(c) }
+        }
+        for isa in Isa::available() {
+            let mut c = before.clone();
+            gemm_on::<Pair>(isa, out(&mut c, add), Mat::new(&exact, m, k), b.into(), n);
+            prop_assert_eq!(&c, &expected, "{:?} {}x{}x{}", isa, m, n, k);
+        }
+        let mut c = before.clone();
+        multiply_widened(out(&mut c, add), a, &PackedOf::new(b.into()));
+        prop_assert_eq!(&c, &expected, "widened {}x{}x{}", m, n, k);
     }
 }
 

@@ -1,0 +1,110 @@
+//! What products are computed in: `f32`, or pairs of `bf16`.
+
+use std::fmt;
+
+use super::{
+    Mat,
+    tile::{Left, Tile, run_pair_tile, run_tile},
+};
+use crate::isa::Isa;
+
+/// One or two neighbours along the inner dimension, as packed operands hold them.
+pub(crate) trait Element: Copy + Default + fmt::Debug + Send + Sync {
+    /// How many neighbours.
+    const STEP: usize;
+
+    /// Makes one of neighbours; those past [`STEP`](Self::STEP) do not count.
+    fn join(first: f32, second: f32) -> Self;
+
+    /// Returns rows of `a` from an element on, if tiles can read them without packing.
+    fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, Self>>;
+
+    /// Runs a register tile.
+    ///
+    /// # Safety
+    /// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements, `stride`
+    /// apart.
+    #[expect(unsafe_code, reason = "writes through a raw pointer")]
+    unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool);
+}
+
+impl Element for f32 {
+    const STEP: usize = 1;
+
+    #[inline(always)]
+    fn join(first: f32, _: f32) -> Self {
+        first
+    }
+
+    fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, Self>> {
+        let data = a.data.get(a.at(row, depth)..).unwrap_or_default();
+        Some(Left { data, row_stride: a.row_stride, step_stride: a.col_stride })
+    }
+
+    #[expect(unsafe_code, reason = "writes through a raw pointer")]
+    unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { run_tile(isa, tile, out, stride, continues) }
+    }
+}
+
+/// Two `bf16` neighbours along the inner dimension, the first in the upper half.
+///
+/// The product of two `bf16` is exact in `f32`, and the instruction `VDPBF16PS` adds that of the upper
+/// halves before that of the lower (Intel's manual, volume 2). So a product in pairs has the bits of
+/// one in `f32` whose operands were rounded to `bf16`, but that the instruction takes numbers below
+/// 2^-126 for zero.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(transparent)]
+pub(crate) struct Pair(pub(super) u32);
+
+impl Pair {
+    /// Returns both numbers, the first first.
+    #[inline(always)]
+    pub(crate) fn split(self) -> [f32; 2] {
+        [f32::from_bits(self.0 & 0xFFFF_0000), f32::from_bits(self.0 << 16)]
+    }
+}
+
+impl Element for Pair {
+    const STEP: usize = 2;
+
+    #[inline(always)]
+    fn join(first: f32, second: f32) -> Self {
+        Self(u32::from(to_bf16(first)) << 16 | u32::from(to_bf16(second)))
+    }
+
+    fn where_it_lies(_: Mat<'_>, _: usize, _: usize) -> Option<Left<'_, Self>> {
+        None
+    }
+
+    #[expect(unsafe_code, reason = "writes through a raw pointer")]
+    unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { run_pair_tile(isa, tile, out, stride, continues) }
+    }
+}
+
+/// Rounds to the nearest `bf16`, ties to even; what is no number stays none.
+#[inline(always)]
+pub(crate) fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+    let quiet = bits >> 16 | 0x40;
+    (if x.is_nan() { quiet } else { rounded }) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rounding_is_that_of_the_half_crate(bits in any::<u32>()) {
+            let x = f32::from_bits(bits);
+            prop_assert_eq!(to_bf16(x), half::bf16::from_f32(x).to_bits());
+        }
+    }
+}

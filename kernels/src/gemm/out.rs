@@ -1,0 +1,129 @@
+//! The result of a product, written by many threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    Element, Into, MC, Mat, PACK_LEFT, PARALLEL, Panels, blocks,
+    pack::pack_left,
+    span,
+    tile::{Left, MAX_TILE, Shape, Tile, lanes},
+};
+use crate::isa::Isa;
+
+/// The result, shared by threads that write different elements of it.
+pub(super) struct Out {
+    data: *mut f32,
+    len: usize,
+    stride: usize,
+    /// Whether the next block of the inner dimension continues the sums already there.
+    continues: bool,
+}
+
+#[expect(unsafe_code, reason = "rows and columns of one matrix are divided among threads")]
+// SAFETY: every element is written by one task of `multiply` only, and the borrow it was made
+// from is held by the caller for as long as the value lives.
+unsafe impl Sync for Out {}
+
+impl Out {
+    /// Sums over an empty inner dimension are zero, which no kernel will write.
+    pub(super) fn new(out: Into<'_>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
+        let (data, continues) = match out {
+            Into::Set(data) => (data, false),
+            Into::Add(data) => (data, true),
+        };
+        assert!(stride >= cols && span(rows, cols, stride) <= data.len(), "room for the product");
+        if inner == 0 && !continues {
+            for row in data.chunks_mut(stride.max(1)).take(rows) {
+                row[..cols].fill(0.0);
+            }
+        }
+        Self { data: data.as_mut_ptr(), len: data.len(), stride, continues }
+    }
+
+    /// Adds the part of the product that one block of the inner dimension makes.
+    pub(super) fn multiply<E: Element>(
+        &mut self,
+        a: Mat<'_>,
+        b: Panels<'_, E>,
+        depth: Range<usize>,
+        cols: Range<usize>,
+        isa: Isa,
+    ) {
+        let shape = Shape::of(isa);
+        let steps = depth.len().div_ceil(E::STEP);
+        let row_blocks: Vec<_> = blocks(a.rows, MC).collect();
+        let panels = cols.len().div_ceil(shape.width);
+        let work = a.rows * cols.len() * depth.len();
+        let task = |rows: &Range<usize>, panels: Range<usize>| {
+            // Packing pays where each element is read for many columns.
+            let mut packed = Vec::new();
+            if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
+                packed.resize(rows.len() * steps, E::default());
+                pack_left(&mut packed, a, rows.clone(), depth.clone(), shape.height);
+            }
+            for panel in panels {
+                let begin = (panel * b.steps + b.first) * shape.width;
+                let right = &b.data[begin..begin + steps * shape.width];
+                let col = cols.start + panel * shape.width;
+                let width = shape.width.min(cols.end - col);
+                for first in (0..rows.len()).step_by(shape.height) {
+                    let height = shape.height.min(rows.len() - first);
+                    let packed = packed.get(first * steps..(first + height) * steps);
+                    let left = match packed {
+                        Some(data) => Left { data, row_stride: 1, step_stride: height },
+                        None => E::where_it_lies(a, rows.start + first, depth.start)
+                            .expect("what was not packed is read where it lies"),
+                    };
+                    let tile = Tile { left, right, steps, height, width, shape };
+                    self.tile(isa, &tile, rows.start + first, col);
+                }
+            }
+        };
+        if work < PARALLEL || rayon::current_num_threads() == 1 {
+            row_blocks.iter().for_each(|rows| task(rows, 0..panels));
+        } else {
+            // Few rows: divide the panels too, so that every thread has something to do.
+            let pieces = (4 * rayon::current_num_threads()).div_ceil(row_blocks.len()).min(panels);
+            let size = panels.div_ceil(pieces);
+            row_blocks.par_iter().for_each(|rows| {
+                blocks(panels, size)
+                    .collect::<Vec<_>>()
+                    .into_par_iter()
+                    .for_each(|p| task(rows, p));
+            });
+        }
+        self.continues = true;
+    }
+
+    #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
+    fn tile<E: Element>(&self, isa: Isa, tile: &Tile<'_, E>, row: usize, col: usize) {
+        let (height, width) = (tile.height, tile.width);
+        let corner = row * self.stride + col;
+        assert!(corner + span(height, width, self.stride) <= self.len, "a tile inside the result");
+        let lanes = lanes(isa, width);
+        // A ragged tile is computed beside the result and copied.
+        let mut spare = [0.0f32; MAX_TILE];
+        // SAFETY: the assertion above keeps `height` rows of `width` elements inside the result;
+        // `spare` holds the largest tile.
+        unsafe {
+            let target = self.data.add(corner);
+            if width == lanes {
+                E::run(isa, tile, target, self.stride, self.continues);
+                return;
+            }
+            if self.continues {
+                for r in 0..height {
+                    let source = target.add(r * self.stride);
+                    std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().add(r * lanes), width);
+                }
+            }
+            E::run(isa, tile, spare.as_mut_ptr(), lanes, self.continues);
+            for r in 0..height {
+                let source = spare.as_ptr().add(r * lanes);
+                std::ptr::copy_nonoverlapping(source, target.add(r * self.stride), width);
+            }
+        }
+    }
+}
