@@ -109,7 +109,7 @@ impl<'a> Reference<'a> {
 
     fn tensor(&self, param: Param) -> Result<Tensor> {
         Tensor::from_slice(
-            self.network.weights().data(param),
+            &self.network.weights().data(param),
             self.network.weights().shape(param),
             &self.device,
         )
@@ -193,7 +193,7 @@ impl<'a> Reference<'a> {
     fn routed(&self, x: &Tensor, router: &Router) -> Result<(Vec<Vec<Chosen>>, Tensor)> {
         let weight = self.tensor(router.weight)?;
         let weights = self.network.weights();
-        let correction = router.correction.map(|correction| weights.data(correction));
+        let correction = router.correction.map(|correction| weights.vector(correction));
         let products = x.matmul(&weight.t().map_err(device_error)?).map_err(device_error)?;
         let mut rows: Vec<Vec<f32>> = products.to_vec2().map_err(device_error)?;
         let chosen: Vec<Vec<Chosen>> =

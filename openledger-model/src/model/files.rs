@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     path::Path,
 };
 
+use bytes::Bytes;
 use openledger_core::{B256, ContentHash, Error, ErrorKind, ModelId, Result, file};
+use openledger_kernels::map_file;
 use serde::Deserialize;
 
 const CONFIG: &str = "config.json";
@@ -28,16 +31,17 @@ pub struct ModelFiles {
     /// `tokenizer.json`.
     pub tokenizer: Vec<u8>,
     /// Files of safetensors, by name: `model.safetensors` or its shards.
-    pub weights: BTreeMap<String, Vec<u8>>,
+    pub weights: BTreeMap<String, Bytes>,
 }
 
 impl ModelFiles {
     /// Takes the bytes of a model whose weights are one file.
-    pub fn new(config: Vec<u8>, tokenizer: Vec<u8>, weights: Vec<u8>) -> Self {
-        Self { config, tokenizer, weights: BTreeMap::from([(WEIGHTS.to_owned(), weights)]) }
+    pub fn new(config: Vec<u8>, tokenizer: Vec<u8>, weights: impl Into<Bytes>) -> Self {
+        let weights = BTreeMap::from([(WEIGHTS.to_owned(), weights.into())]);
+        Self { config, tokenizer, weights }
     }
 
-    /// Reads `config.json`, `tokenizer.json` and `model.safetensors`, or the shards that
+    /// Reads `config.json` and `tokenizer.json`, and maps `model.safetensors`, or the shards that
     /// `model.safetensors.index.json` names.
     ///
     /// # Errors
@@ -49,7 +53,7 @@ impl ModelFiles {
         let tokenizer = file::read(folder.join(TOKENIZER), MAX_JSON)?;
         let weights = shards(folder)?
             .into_iter()
-            .map(|name| Ok((name.clone(), file::read(folder.join(name), MAX_WEIGHTS)?)))
+            .map(|name| Ok((name.clone(), map(&folder.join(name))?)))
             .collect::<Result<_>>()?;
         Ok(Self { config, tokenizer, weights })
     }
@@ -84,6 +88,24 @@ impl ModelFiles {
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
+}
+
+/// Maps a file of weights.
+fn map(path: &Path) -> Result<Bytes> {
+    let failed = |e: std::io::Error| {
+        let kind = match e.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            _ => ErrorKind::Unavailable,
+        };
+        Error::new(kind, format!("cannot read `{}`", path.display())).with_source(e)
+    };
+    let file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    if len > MAX_WEIGHTS {
+        let message = format!("`{}` has {len} bytes, more than {MAX_WEIGHTS}", path.display());
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
+    map_file(&file).map_err(failed)
 }
 
 fn shards(folder: &Path) -> Result<BTreeSet<String>> {

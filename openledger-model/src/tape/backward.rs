@@ -1,8 +1,8 @@
 //! The gradient of each operation, from the last to the first.
 
 use openledger_kernels::{
-    Causal, Heads, Into, Mat, add_assign, dot, gemm, rms_norm_backward, rms_norm_gain_backward,
-    swiglu_backward,
+    Arithmetic, Causal, Heads, Into, Mat, add_assign, dot, gemm, rms_norm_backward,
+    rms_norm_gain_backward, swiglu_backward,
 };
 
 use super::{Gradients, Part, Routes, Step, Tape, Trainable, each_sequence};
@@ -74,7 +74,7 @@ impl Tape<'_> {
                         &mut dx,
                         &dy,
                         value(*x),
-                        self.network.weights().data(*gain),
+                        self.network.weights().vector(*gain),
                         inverse,
                     );
                     pending.add(*x, dx);
@@ -227,9 +227,9 @@ impl Tape<'_> {
             gemm(Into::Add(&mut gradients.of(router.weight)[0]), dproducts.t(), self.mat(x));
         }
         if self.nodes[x].differentiable {
-            let weight = Mat::new(self.network.weights().data(router.weight), experts, width);
             let mut dx = vec![0.0; self.rows(x) * width];
-            gemm(Into::Set(&mut dx), dproducts, weight);
+            let weight = self.network.weights().matrix(router.weight);
+            weight.multiply_back(Into::Set(&mut dx), dproducts, Arithmetic::F32);
             pending.add(x, dx);
         }
     }
@@ -246,7 +246,6 @@ impl Tape<'_> {
         let tokens = self.rows(x);
         let [out, width] = [dy.len() / tokens, self.nodes[x].width];
         let dy = Mat::new(dy, tokens, out);
-        let weight = Mat::new(self.network.weights().data(linear.weight), out, width);
         if self.trains_base() {
             gemm(Into::Add(&mut gradients.of(linear.weight)[0]), dy.t(), self.mat(x));
             if let Some(bias) = linear.bias {
@@ -257,7 +256,7 @@ impl Tape<'_> {
         }
         let mut dx = self.nodes[x].differentiable.then(|| {
             let mut dx = vec![0.0; tokens * width];
-            gemm(Into::Set(&mut dx), dy, weight);
+            self.network.weights().multiply_back(linear.weight, Into::Set(&mut dx), dy);
             dx
         });
         if let (Some(lowered), Some(pair)) = (lowered, self.lora.and_then(|l| l.at(linear.weight)))

@@ -26,7 +26,7 @@ impl Gradients {
 
     /// Zeros in the shape of a base model.
     pub fn of_base(weights: &Weights) -> Self {
-        let zeros = |param| (param, vec![0.0; weights.data(param).len()]);
+        let zeros = |param| (param, vec![0.0; weights.shape(param).iter().product()]);
         let (owners, matrices) = weights.params().map(zeros).unzip();
         Self { owners, matrices }
     }

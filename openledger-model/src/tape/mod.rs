@@ -10,7 +10,7 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy_each, gemm, gemm_packed,
+    Arithmetic, Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy_each, gemm,
     rms_norm, swiglu,
 };
 
@@ -189,10 +189,10 @@ impl<'a> Tape<'a> {
     /// Returns the logits of all tokens, `[tokens, vocabulary]`.
     pub fn logits(&self, hidden: &Rows) -> Vec<f32> {
         let node = &self.nodes[hidden.0];
-        let packed = self.network.weights().packed(self.network.decoder().head().weight);
-        let mut logits = vec![0.0; self.batch.tokens().len() * packed.cols()];
+        let head = self.network.decoder().head().weight;
+        let mut logits = vec![0.0; self.batch.tokens().len() * self.network.sizes(head)[0]];
         let x = Mat::new(&node.value, self.batch.tokens().len(), node.width);
-        gemm_packed(Into::Set(&mut logits), x, packed);
+        self.network.weights().multiply(head, Into::Set(&mut logits), x);
         logits
     }
 
@@ -219,24 +219,23 @@ impl<'a> Tape<'a> {
         assert_eq!(scales.len(), labels.len(), "one scale for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let weight = self.network.weights().packed(head.weight);
-        let table = Mat::new(self.network.weights().data(head.weight), weight.cols(), width);
+        let weights = self.network.weights();
+        let [vocabulary, _] = self.network.sizes(head.weight);
         let mut dhidden = vec![0.0; if node.differentiable { node.value.len() } else { 0 }];
-        let mut dhead = (self.trainable == Trainable::Base)
-            .then(|| vec![0.0; self.network.weights().data(head.weight).len()]);
+        let mut dhead = (self.trainable == Trainable::Base).then(|| vec![0.0; vocabulary * width]);
         let mut losses = vec![0.0; labels.len()];
         self.each_labelled(hidden, labels, |rows, x, logits| {
             let labels: Vec<Option<u32>> = rows.iter().map(|&row| labels[row]).collect();
             let scales: Vec<f32> = rows.iter().map(|&row| scales[row]).collect();
             let found = cross_entropy_each(logits, &labels, &scales);
             rows.iter().zip(found).for_each(|(&row, loss)| losses[row] = loss);
-            let dlogits = Mat::new(logits, rows.len(), weight.cols());
+            let dlogits = Mat::new(logits, rows.len(), vocabulary);
             if let Some(dhead) = &mut dhead {
                 gemm(Into::Add(dhead), dlogits.t(), x);
             }
             if node.differentiable {
                 let mut dx = vec![0.0; rows.len() * width];
-                gemm(Into::Set(&mut dx), dlogits, table);
+                weights.multiply_back(head.weight, Into::Set(&mut dx), dlogits);
                 for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
                     dhidden[row * width..(row + 1) * width].copy_from_slice(dx);
                 }
@@ -270,7 +269,8 @@ impl<'a> Tape<'a> {
         assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let weight = self.network.weights().packed(self.network.decoder().head().weight);
+        let head = self.network.decoder().head().weight;
+        let [vocabulary, _] = self.network.sizes(head);
         let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
         for rows in labelled.chunks(LOSS_ROWS) {
             let x: Vec<f32> = rows
@@ -279,8 +279,8 @@ impl<'a> Tape<'a> {
                 .copied()
                 .collect();
             let x = Mat::new(&x, rows.len(), width);
-            let mut logits = vec![0.0; rows.len() * weight.cols()];
-            gemm_packed(Into::Set(&mut logits), x, weight);
+            let mut logits = vec![0.0; rows.len() * vocabulary];
+            self.network.weights().multiply(head, Into::Set(&mut logits), x);
             take(rows, x, &mut logits);
         }
     }
@@ -342,10 +342,7 @@ impl Ops for Tape<'_> {
     type Rows = Rows;
 
     fn embed(&mut self, table: Param) -> Result<Rows> {
-        let width = self.network.weights().shape(table)[1];
-        let data = self.network.weights().data(table);
-        let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
-        let value = self.batch.tokens().iter().flat_map(row).copied().collect();
+        let value = self.network.weights().rows(table, self.batch.tokens().iter().copied());
         let rows = self.batch.tokens().len();
         Ok(self.push(value, rows, self.trains_base(), Step::Embed { table }))
     }
@@ -353,18 +350,18 @@ impl Ops for Tape<'_> {
     fn norm(&mut self, x: &Rows, gain: Param, eps: f32) -> Result<Rows> {
         let input = &self.nodes[x.0].value;
         let mut value = vec![0.0; input.len()];
-        let inverse = rms_norm(&mut value, input, self.network.weights().data(gain), eps);
+        let inverse = rms_norm(&mut value, input, self.network.weights().vector(gain), eps);
         let differentiable = self.differentiable(x) || self.trains_base();
         Ok(self.push(value, self.rows(x.0), differentiable, Step::Norm { x: x.0, gain, inverse }))
     }
 
     fn project(&mut self, x: &Rows, linear: &Linear) -> Result<Rows> {
-        let weight = self.network.weights().packed(linear.weight);
-        let rows = self.rows(x.0);
-        let mut value = vec![0.0; rows * weight.cols()];
-        gemm_packed(Into::Set(&mut value), self.mat(x.0), weight);
+        let (rows, weights) = (self.rows(x.0), self.network.weights());
+        let [out, _] = self.network.sizes(linear.weight);
+        let mut value = vec![0.0; rows * out];
+        weights.multiply(linear.weight, Into::Set(&mut value), self.mat(x.0));
         if let Some(bias) = linear.bias {
-            let bias = self.network.weights().data(bias);
+            let bias = weights.vector(bias);
             value.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
         }
         let pair = self.lora.and_then(|lora| lora.at(linear.weight));
@@ -373,7 +370,7 @@ impl Ops for Tape<'_> {
             let mut lowered = vec![0.0; rows * pair.rank];
             gemm(Into::Set(&mut lowered), self.mat(x.0), Mat::new(&pair.a, pair.rank, width).t());
             lowered.iter_mut().for_each(|u| *u *= pair.scale);
-            let b = Mat::new(&pair.b, weight.cols(), pair.rank);
+            let b = Mat::new(&pair.b, out, pair.rank);
             gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
             lowered
         });
@@ -430,8 +427,10 @@ impl Ops for Tape<'_> {
         let (rows, width) = (self.rows(x.0), self.nodes[x.0].width);
         let experts = mixture.experts.len();
         let mut scores = vec![0.0; rows * experts];
-        gemm_packed(Into::Set(&mut scores), self.mat(x.0), weights.packed(router.weight));
-        let correction = router.correction.map(|correction| weights.data(correction));
+        // In `f32` whatever else is rounded: a near tie decides which experts run.
+        let score = weights.matrix(router.weight);
+        score.multiply(Into::Set(&mut scores), self.mat(x.0), Arithmetic::F32);
+        let correction = router.correction.map(|correction| weights.vector(correction));
         let chosen: Vec<Vec<Chosen>> = scores
             .chunks_exact_mut(experts)
             .map(|scores| router.choose(scores, correction))

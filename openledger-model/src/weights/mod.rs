@@ -1,15 +1,20 @@
 //! The tensors of a model, by name.
 
+mod safetensors;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
-    sync::OnceLock,
 };
 
-use candle_core::{DType, Device, Tensor};
-use half::bf16;
+use ::safetensors::Dtype;
+use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_kernels::{Mat, Packed};
-use safetensors::{Dtype, tensor::TensorView};
+use openledger_kernels::{Arithmetic, Into, Mat, Nf4, Storage, Weight};
+
+pub(crate) use self::safetensors::{read_safetensors, write_safetensors};
+
+use self::safetensors::{Found, find_tensors};
 
 /// Names one tensor of a [`Weights`]; as the weight of a linear layer, also the place for adapters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -22,14 +27,19 @@ impl Param {
     }
 }
 
-/// The tensors of a model in `f32`, each with its name in the checkpoint.
+/// The tensors of a model, each with its name in the checkpoint.
+///
+/// Matrices stay as the file has them, `f32`, `bf16` or `f16`, in the file's memory if it was
+/// mapped; [`quantise`](Self::quantise) makes four bits of some. All other tensors, gains and
+/// biases, are `f32`.
 #[derive(Clone, Debug)]
 pub struct Weights {
     tensors: Vec<Stored>,
     by_name: HashMap<String, Param>,
+    arithmetic: Arithmetic,
 }
 
-/// A tensor as a checkpoint holds it, converted to `f32`.
+/// A tensor as `f32`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "a name, a shape and elements are all there is")]
 pub struct NamedTensor {
@@ -43,8 +53,15 @@ pub struct NamedTensor {
 
 #[derive(Clone, Debug)]
 struct Stored {
-    tensor: NamedTensor,
-    packed: OnceLock<Packed>,
+    name: String,
+    shape: Vec<usize>,
+    values: Values,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
+    Matrix(Weight),
+    Other(Vec<f32>),
 }
 
 impl Weights {
@@ -52,7 +69,7 @@ impl Weights {
     ///
     /// # Errors
     /// Those of [`from_safetensors`](Self::from_safetensors), naming the file.
-    pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+    pub fn from_files(files: &BTreeMap<String, Bytes>) -> Result<Self> {
         let mut weights = Self::empty();
         for (name, bytes) in files {
             weights.add_safetensors(bytes).map_err(|e| {
@@ -67,9 +84,9 @@ impl Weights {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if they are not a whole one; [`ErrorKind::Unsupported`] for tensors
     /// that are not of floating point.
-    pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
+    pub fn from_safetensors(bytes: impl std::convert::Into<Bytes>) -> Result<Self> {
         let mut weights = Self::empty();
-        weights.add_safetensors(bytes)?;
+        weights.add_safetensors(&bytes.into())?;
         Ok(weights)
     }
 
@@ -79,27 +96,48 @@ impl Weights {
     /// [`ErrorKind::Invalid`] if a shape does not fit its data or a name comes twice.
     pub fn from_tensors(tensors: impl IntoIterator<Item = NamedTensor>) -> Result<Self> {
         let mut weights = Self::empty();
-        for tensor in tensors {
-            let NamedTensor { name, shape, data } = &tensor;
+        for NamedTensor { name, shape, data } in tensors {
             if shape.iter().product::<usize>() != data.len() {
                 let len = data.len();
                 return Err(Error::invalid(format!(
                     "`{name}` of shape {shape:?} with {len} elements"
                 )));
             }
-            weights.add(tensor)?;
+            weights.add(Found { name, shape, storage: Storage::F32(data.into()) })?;
         }
         Ok(weights)
     }
 
+    /// Returns this with products computed in another arithmetic: `f32` unless it is said.
+    #[must_use]
+    pub const fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.arithmetic = arithmetic;
+        self
+    }
+
+    /// Rounds matrices to four bits ([`Nf4`]) and forgets what they were.
+    ///
+    /// # Panics
+    /// If one of them is no matrix.
+    pub fn quantise(&mut self, matrices: impl IntoIterator<Item = Param>) {
+        for param in matrices {
+            let stored = &mut self.tensors[param.0];
+            let Values::Matrix(weight) = &mut stored.values else {
+                panic!("`{}` is no matrix", stored.name)
+            };
+            let rounded = Nf4::new(&weight.storage().to_vec());
+            *weight = Weight::new(Storage::Nf4(rounded), weight.sizes());
+        }
+    }
+
     /// Writes all tensors in `f32` as one safetensors file, the same bytes every time.
     pub fn to_safetensors(&self) -> Vec<u8> {
-        write_safetensors(self.views(), Dtype::F32)
+        self.write(Dtype::F32)
     }
 
     /// Writes all tensors rounded to `bf16`, half the size.
     pub fn to_safetensors_bf16(&self) -> Vec<u8> {
-        write_safetensors(self.views(), Dtype::BF16)
+        self.write(Dtype::BF16)
     }
 
     /// Finds the tensor `name` and checks its shape.
@@ -121,38 +159,88 @@ impl Weights {
 
     /// Returns the name in the checkpoint.
     pub fn name(&self, param: Param) -> &str {
-        &self.tensors[param.0].tensor.name
+        &self.tensors[param.0].name
     }
 
     /// Returns the sizes of each dimension.
     pub fn shape(&self, param: Param) -> &[usize] {
-        &self.tensors[param.0].tensor.shape
+        &self.tensors[param.0].shape
     }
 
-    /// Returns the elements, row by row.
-    pub fn data(&self, param: Param) -> &[f32] {
-        &self.tensors[param.0].tensor.data
+    /// Returns the elements, row by row; a copy of those that are not stored as `f32`.
+    pub fn data(&self, param: Param) -> Cow<'_, [f32]> {
+        match &self.tensors[param.0].values {
+            Values::Other(data) => Cow::Borrowed(data),
+            Values::Matrix(weight) => match weight.storage() {
+                Storage::F32(data) => Cow::Borrowed(data),
+                other => Cow::Owned(other.to_vec()),
+            },
+        }
     }
 
-    /// Returns the elements, to train them.
-    pub fn data_mut(&mut self, param: Param) -> &mut [f32] {
-        let stored = &mut self.tensors[param.0];
-        stored.packed = OnceLock::new();
-        &mut stored.tensor.data
-    }
-
-    /// Returns the transpose of a linear layer's weight, `[in, out]`, as products read it best.
+    /// Returns the elements of a gain, a bias or whatever else is no matrix.
     ///
-    /// It is packed at the first call, and again after the weight was trained.
+    /// # Panics
+    /// If it is one.
+    pub fn vector(&self, param: Param) -> &[f32] {
+        let Stored { name, values, .. } = &self.tensors[param.0];
+        match values {
+            Values::Other(data) => data,
+            Values::Matrix(_) => panic!("`{name}` is a matrix"),
+        }
+    }
+
+    /// Returns a matrix `[out, in]` as it is stored.
     ///
     /// # Panics
     /// If the tensor does not have two dimensions.
-    pub fn packed(&self, param: Param) -> &Packed {
-        let Stored { tensor: NamedTensor { name, shape, data }, packed } = &self.tensors[param.0];
-        packed.get_or_init(|| {
-            let &[out, width] = &shape[..] else { panic!("`{name}` is no matrix") };
-            Packed::new(Mat::new(data, out, width).t())
-        })
+    pub fn matrix(&self, param: Param) -> &Weight {
+        let Stored { name, values, .. } = &self.tensors[param.0];
+        match values {
+            Values::Matrix(weight) => weight,
+            Values::Other(_) => panic!("`{name}` is no matrix"),
+        }
+    }
+
+    /// Multiplies rows `x`, `[rows, in]`, by a linear layer's weight `[out, in]`: `out = x W'` or
+    /// `out += x W'`.
+    ///
+    /// # Panics
+    /// If the tensor does not have two dimensions or the sizes do not match.
+    pub fn multiply(&self, param: Param, out: Into<'_>, x: Mat<'_>) {
+        self.matrix(param).multiply(out, x, self.arithmetic);
+    }
+
+    /// Multiplies the gradient of such a product's result, `[rows, out]`: `dx = dy W` or `dx += dy W`.
+    ///
+    /// # Panics
+    /// As [`multiply`](Self::multiply).
+    pub fn multiply_back(&self, param: Param, dx: Into<'_>, dy: Mat<'_>) {
+        self.matrix(param).multiply_back(dx, dy, self.arithmetic);
+    }
+
+    /// Returns some rows of a matrix, one after another: a lookup in an embedding table.
+    ///
+    /// # Panics
+    /// If the tensor does not have two dimensions or as many rows.
+    pub fn rows(&self, param: Param, rows: impl IntoIterator<Item = u32>) -> Vec<f32> {
+        let table = self.matrix(param);
+        let width = table.sizes()[1];
+        let mut found = Vec::new();
+        for row in rows {
+            let end = found.len();
+            found.resize(end + width, 0.0);
+            table.read(row as usize, 0, &mut found[end..]);
+        }
+        found
+    }
+
+    /// Returns the elements, to train them: as `f32` from now on.
+    pub fn data_mut(&mut self, param: Param) -> &mut [f32] {
+        match &mut self.tensors[param.0].values {
+            Values::Matrix(weight) => weight.to_mut(),
+            Values::Other(data) => data,
+        }
     }
 
     /// Lists all tensors in the order they were read.
@@ -162,80 +250,43 @@ impl Weights {
 
     /// Returns the number of elements of all tensors.
     pub fn elements(&self) -> usize {
-        self.tensors.iter().map(|stored| stored.tensor.data.len()).sum()
+        self.tensors.iter().map(|stored| stored.shape.iter().product::<usize>()).sum()
     }
 
-    fn views(&self) -> impl Iterator<Item = (&str, &[usize], &[f32])> {
-        self.tensors.iter().map(|stored| {
-            let NamedTensor { name, shape, data } = &stored.tensor;
-            (name.as_str(), &shape[..], &data[..])
-        })
+    /// Returns how many bytes the elements take as they are stored, without what products keep.
+    pub fn bytes(&self) -> usize {
+        let bytes = |stored: &Stored| match &stored.values {
+            Values::Matrix(weight) => weight.storage().bytes(),
+            Values::Other(data) => 4 * data.len(),
+        };
+        self.tensors.iter().map(bytes).sum()
+    }
+
+    fn write(&self, dtype: Dtype) -> Vec<u8> {
+        let data: Vec<Cow<'_, [f32]>> = self.params().map(|param| self.data(param)).collect();
+        let tensors = self.tensors.iter().zip(&data);
+        write_safetensors(tensors.map(|(s, data)| (&s.name[..], &s.shape[..], &data[..])), dtype)
     }
 
     fn empty() -> Self {
-        Self { tensors: Vec::new(), by_name: HashMap::new() }
+        let arithmetic = Arithmetic::default();
+        Self { tensors: Vec::new(), by_name: HashMap::new(), arithmetic }
     }
 
-    fn add_safetensors(&mut self, bytes: &[u8]) -> Result<()> {
-        read_safetensors(bytes)?.into_iter().try_for_each(|tensor| self.add(tensor))
+    fn add_safetensors(&mut self, file: &Bytes) -> Result<()> {
+        find_tensors(file)?.into_iter().try_for_each(|tensor| self.add(tensor))
     }
 
-    fn add(&mut self, tensor: NamedTensor) -> Result<()> {
+    fn add(&mut self, Found { name, shape, storage }: Found) -> Result<()> {
         let param = Param(self.tensors.len());
-        if self.by_name.insert(tensor.name.clone(), param).is_some() {
-            return Err(Error::invalid(format!("the tensor `{}` comes twice", tensor.name)));
+        if self.by_name.insert(name.clone(), param).is_some() {
+            return Err(Error::invalid(format!("the tensor `{name}` comes twice")));
         }
-        self.tensors.push(Stored { tensor, packed: OnceLock::new() });
+        let values = match shape[..] {
+            [out, width] => Values::Matrix(Weight::new(storage, [out, width])),
+            _ => Values::Other(storage.to_vec()),
+        };
+        self.tensors.push(Stored { name, shape, values });
         Ok(())
     }
-}
-
-/// Reads the tensors of a safetensors file by ascending name.
-pub(crate) fn read_safetensors(bytes: &[u8]) -> Result<Vec<NamedTensor>> {
-    let corrupt = |e: candle_core::Error| {
-        Error::corrupt("not a whole safetensors file").with_source(e.to_string())
-    };
-    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(corrupt)?;
-    let sorted: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-    sorted
-        .into_iter()
-        .map(|(name, tensor)| {
-            if !tensor.dtype().is_float() {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!(
-                        "the tensor `{name}` is of {:?}; known: F16, BF16, F32, F64",
-                        tensor.dtype()
-                    ),
-                ));
-            }
-            let data = tensor
-                .to_dtype(DType::F32)
-                .and_then(|tensor| tensor.flatten_all()?.to_vec1())
-                .map_err(corrupt)?;
-            Ok(NamedTensor { name, shape: tensor.dims().to_vec(), data })
-        })
-        .collect()
-}
-
-/// Writes tensors as a safetensors file, as they are or rounded to the nearest `bf16`.
-pub(crate) fn write_safetensors<'a>(
-    tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [f32])>,
-    dtype: Dtype,
-) -> Vec<u8> {
-    let encode = |data: &[f32]| -> Vec<u8> {
-        match dtype {
-            Dtype::BF16 => data.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
-            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
-    };
-    let bytes: BTreeMap<&str, (&[usize], Vec<u8>)> =
-        tensors.map(|(name, shape, data)| (name, (shape, encode(data)))).collect();
-    let views = bytes.iter().map(|(name, (shape, data))| {
-        let view = TensorView::new(dtype, shape.to_vec(), data);
-        (*name, view.expect("the shape of a stored tensor fits its data"))
-    });
-    // The format's metadata says who may read it: transformers and peft refuse files without it.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(metadata)).expect("names and shapes are always JSON")
 }

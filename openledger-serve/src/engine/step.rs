@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm, swiglu,
+    Arithmetic, Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm,
+    swiglu,
 };
 use openledger_model::{Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router};
 
@@ -73,9 +74,10 @@ impl<'a> Step<'a> {
             .flat_map(|rows| &hidden[(rows.end - 1) * width..rows.end * width])
             .copied()
             .collect();
-        let head = self.network.weights().packed(self.network.decoder().head().weight);
-        let mut logits = vec![0.0; self.parts.len() * head.cols()];
-        gemm_packed(Into::Set(&mut logits), Mat::new(&last, self.parts.len(), width), head);
+        let head = self.network.decoder().head().weight;
+        let mut logits = vec![0.0; self.parts.len() * self.network.sizes(head)[0]];
+        let last = Mat::new(&last, self.parts.len(), width);
+        self.network.weights().multiply(head, Into::Set(&mut logits), last);
         Ok(logits)
     }
 
@@ -90,13 +92,13 @@ impl<'a> Step<'a> {
         linear: &Linear,
         groups: &[(&Lease, Range<usize>)],
     ) -> Vec<f32> {
-        let weight = self.network.weights().packed(linear.weight);
-        let (inputs, outputs) = (weight.rows(), weight.cols());
+        let weights = self.network.weights();
+        let [outputs, inputs] = self.network.sizes(linear.weight);
         let count = x.len() / inputs;
         let mut y = vec![0.0; count * outputs];
-        gemm_packed(Into::Set(&mut y), Mat::new(x, count, inputs), weight);
+        weights.multiply(linear.weight, Into::Set(&mut y), Mat::new(x, count, inputs));
         if let Some(bias) = linear.bias {
-            let bias = self.network.weights().data(bias);
+            let bias = weights.vector(bias);
             y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
         }
         for (lease, rows) in groups {
@@ -172,16 +174,13 @@ impl Ops for Step<'_> {
     type Rows = Vec<f32>;
 
     fn embed(&mut self, table: Param) -> Result<Vec<f32>> {
-        let width = self.network.weights().shape(table)[1];
-        let data = self.network.weights().data(table);
         let tokens = self.parts.iter().flat_map(|part| part.tokens);
-        let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
-        Ok(tokens.flat_map(row).copied().collect())
+        Ok(self.network.weights().rows(table, tokens.copied()))
     }
 
     fn norm(&mut self, x: &Vec<f32>, gain: Param, eps: f32) -> Result<Vec<f32>> {
         let mut out = vec![0.0; x.len()];
-        rms_norm(&mut out, x, self.network.weights().data(gain), eps);
+        rms_norm(&mut out, x, self.network.weights().vector(gain), eps);
         Ok(out)
     }
 
@@ -223,8 +222,9 @@ impl Ops for Step<'_> {
         let (experts, width) = (mixture.experts.len(), x.len() / self.tokens());
         let mut scores = vec![0.0; self.tokens() * experts];
         let rows = Mat::new(x, self.tokens(), width);
-        gemm_packed(Into::Set(&mut scores), rows, weights.packed(router.weight));
-        let correction = router.correction.map(|correction| weights.data(correction));
+        // In `f32` whatever else is rounded: a near tie decides which experts run.
+        weights.matrix(router.weight).multiply(Into::Set(&mut scores), rows, Arithmetic::F32);
+        let correction = router.correction.map(|correction| weights.vector(correction));
         let chosen: Vec<_> = scores
             .chunks_exact_mut(experts)
             .map(|scores| router.choose(scores, correction))
