@@ -21,4 +21,4 @@ pub use map::map_file;
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
 pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
 pub use rope::{Pairs, Rope};
-pub use weight::{Arithmetic, EightBit, Elements, Nf4, Storage, Weight};
+pub use weight::{Arithmetic, EightBit, Elements, Nf4, Precision, Storage, Weight};

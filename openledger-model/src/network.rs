@@ -1,6 +1,7 @@
 //! A decoder together with its weights: what computes.
 
 use openledger_core::{Error, Result};
+use openledger_kernels::{Arithmetic, Precision};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
@@ -54,6 +55,32 @@ impl Network {
             NamedTensor { name, shape, data }
         });
         Self::new(config, Weights::from_tensors(tensors)?)
+    }
+
+    /// Returns this with the weights of those linear layers that can carry an adapter rounded to four
+    /// bits, as `QLoRA` has its base (Dettmers et al., 2023); embeddings, head, routers and gains stay.
+    #[must_use]
+    pub fn in_nf4(mut self) -> Self {
+        let linears = self.decoder.linears();
+        self.weights.store_as(Precision::Nf4, linears.iter().map(|linear| linear.weight));
+        self
+    }
+
+    /// Returns this with all matrices rounded to `bf16`, and products with them computed in it.
+    #[must_use]
+    pub fn in_bf16(mut self) -> Self {
+        let params = self.weights.params();
+        let matrices: Vec<Param> =
+            params.filter(|&param| self.weights.shape(param).len() == 2).collect();
+        self.weights.store_as(Precision::Bf16, matrices);
+        self.with_arithmetic(Arithmetic::Bf16)
+    }
+
+    /// Returns this with products computed in another arithmetic: `f32` unless it is said.
+    #[must_use]
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.weights = self.weights.with_arithmetic(arithmetic);
+        self
     }
 
     /// Returns the decoder.

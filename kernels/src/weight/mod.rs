@@ -32,7 +32,37 @@ pub enum Storage {
     Nf4(Nf4),
 }
 
+/// What numbers can be stored as.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// [`Storage::F32`].
+    F32,
+    /// [`Storage::Bf16`].
+    Bf16,
+    /// [`Storage::F16`].
+    F16,
+    /// [`Storage::Nf4`].
+    Nf4,
+}
+
 impl Storage {
+    /// Rounds numbers to the nearest that `precision` has.
+    pub fn new(numbers: Vec<f32>, precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32(numbers.into()),
+            Precision::Bf16 => {
+                let rounded: Vec<bf16> = numbers.iter().map(|&x| bf16::from_f32(x)).collect();
+                Self::Bf16(rounded.into())
+            }
+            Precision::F16 => {
+                let rounded: Vec<f16> = numbers.iter().map(|&x| f16::from_f32(x)).collect();
+                Self::F16(rounded.into())
+            }
+            Precision::Nf4 => Self::Nf4(Nf4::new(&numbers)),
+        }
+    }
+
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {

@@ -15,12 +15,8 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
 }
 
 fn stored(numbers: &[f32]) -> [Storage; 4] {
-    [
-        Storage::F32(numbers.to_vec().into()),
-        Storage::Bf16(numbers.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>().into()),
-        Storage::F16(numbers.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>().into()),
-        Storage::Nf4(Nf4::new(numbers)),
-    ]
+    [Precision::F32, Precision::Bf16, Precision::F16, Precision::Nf4]
+        .map(|precision| Storage::new(numbers.to_vec(), precision))
 }
 
 /// Products as [`Arithmetic`] says, written out.

@@ -74,11 +74,35 @@ impl Decoder {
         ops: &mut O,
         mut see: impl FnMut(&O, &O::Rows),
     ) -> Result<O::Rows> {
-        let mut x = ops.embed(self.embedding)?;
-        see(ops, &x);
-        for block in &self.blocks {
-            x = block.run(ops, x, self.norm_eps)?;
+        self.run_around(ops, |ops, block, x| {
+            if block == 0 {
+                see(ops, &x);
+            }
+            let x = self.run_block(block, ops, x)?;
             see(ops, &x);
+            Ok(x)
+        })
+    }
+
+    /// Runs one block, counted from 0.
+    pub(crate) fn run_block<O: Ops>(
+        &self,
+        block: usize,
+        ops: &mut O,
+        x: O::Rows,
+    ) -> Result<O::Rows> {
+        self.blocks[block].run(ops, x, self.norm_eps)
+    }
+
+    /// Runs what is around the blocks, and `each` for every one of them.
+    pub(crate) fn run_around<O: Ops>(
+        &self,
+        ops: &mut O,
+        mut each: impl FnMut(&mut O, usize, O::Rows) -> Result<O::Rows>,
+    ) -> Result<O::Rows> {
+        let mut x = ops.embed(self.embedding)?;
+        for block in 0..self.blocks.len() {
+            x = each(ops, block, x)?;
         }
         ops.norm(&x, self.norm, self.norm_eps)
     }

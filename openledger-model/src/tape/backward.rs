@@ -5,7 +5,7 @@ use openledger_kernels::{
     rms_norm_gain_backward, swiglu_backward,
 };
 
-use super::{Gradients, Part, Routes, Step, Tape, Trainable, each_sequence};
+use super::{Gradients, Node, Part, Routes, Step, Tape, Trainable, each_sequence};
 use crate::{Linear, Router};
 
 /// The gradients of the nodes reached so far.
@@ -35,13 +35,41 @@ impl Tape<'_> {
                 pending.add(loss.hidden, loss.dhidden);
             }
         }
-        for node in (0..self.nodes.len()).rev() {
+        self.walk_back(&mut pending, gradients, 0);
+    }
+
+    /// Goes back through all nodes from `first` on.
+    fn walk_back(&mut self, pending: &mut Pending, gradients: &mut Gradients, first: usize) {
+        for node in (first..self.nodes.len()).rev() {
             if let Some(gradient) = pending.0[node].take() {
-                self.step_back(node, gradient, &mut pending, gradients);
+                self.step_back(node, gradient, pending, gradients);
             }
             // Inputs come before their users, so nothing below needs this value any more.
             self.nodes[node].value = Vec::new();
         }
+    }
+
+    /// Runs a block again and goes back through it; returns the gradient of its input, if it is
+    /// wanted.
+    fn block_back(
+        &self,
+        block: usize,
+        x: usize,
+        dy: Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Option<Vec<f32>> {
+        let Self { network, lora, trainable, batch, .. } = *self;
+        let mut again = Tape::new(network, lora, trainable, batch);
+        let Node { value, rows, differentiable, .. } = &self.nodes[x];
+        let input = again.push(value.clone(), *rows, *differentiable, Step::Input);
+        let out = network
+            .decoder()
+            .run_block(block, &mut again, input)
+            .expect("what ran once on this tape runs again");
+        let mut pending = Pending(vec![None; again.nodes.len()]);
+        pending.add(out.0, dy);
+        again.walk_back(&mut pending, gradients, 1);
+        pending.0[0].take()
     }
 
     fn step_back(
@@ -54,6 +82,12 @@ impl Tape<'_> {
         let wanted = |node: usize| self.nodes[node].differentiable;
         let value = |node: usize| &self.nodes[node].value[..];
         match &self.nodes[node].step {
+            Step::Input => {}
+            Step::Block { x, block } => {
+                if let Some(dx) = self.block_back(*block, *x, dy, gradients) {
+                    pending.add(*x, dx);
+                }
+            }
             Step::Embed { table } => {
                 let width = self.nodes[node].width;
                 let table = &mut gradients.of(*table)[0];

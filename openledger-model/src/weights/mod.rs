@@ -10,7 +10,7 @@ use std::{
 use ::safetensors::Dtype;
 use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_kernels::{Arithmetic, Into, Mat, Nf4, Storage, Weight};
+use openledger_kernels::{Arithmetic, Into, Mat, Precision, Storage, Weight};
 
 pub(crate) use self::safetensors::{read_safetensors, write_safetensors};
 
@@ -115,18 +115,18 @@ impl Weights {
         self
     }
 
-    /// Rounds matrices to four bits ([`Nf4`]) and forgets what they were.
+    /// Rounds matrices to another precision and forgets what they were.
     ///
     /// # Panics
     /// If one of them is no matrix.
-    pub fn quantise(&mut self, matrices: impl IntoIterator<Item = Param>) {
+    pub fn store_as(&mut self, precision: Precision, matrices: impl IntoIterator<Item = Param>) {
         for param in matrices {
             let stored = &mut self.tensors[param.0];
             let Values::Matrix(weight) = &mut stored.values else {
                 panic!("`{}` is no matrix", stored.name)
             };
-            let rounded = Nf4::new(&weight.storage().to_vec());
-            *weight = Weight::new(Storage::Nf4(rounded), weight.sizes());
+            let rounded = Storage::new(weight.storage().to_vec(), precision);
+            *weight = Weight::new(rounded, weight.sizes());
         }
     }
 

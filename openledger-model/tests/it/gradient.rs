@@ -40,12 +40,17 @@ impl Case {
 
     /// Loss (a sum) and its gradient.
     fn loss(&self, trainable: Trainable) -> (f64, Gradients) {
+        self.loss_with(trainable, false)
+    }
+
+    fn loss_with(&self, trainable: Trainable, checkpointing: bool) -> (f64, Gradients) {
         let (batch, labels) = self.batch();
         let mut gradients = match trainable {
             Trainable::Base => Gradients::of_base(self.network.weights()),
             _ => Gradients::of_lora(&self.lora),
         };
-        let mut tape = Tape::new(&self.network, Some(&self.lora), trainable, &batch);
+        let mut tape = Tape::new(&self.network, Some(&self.lora), trainable, &batch)
+            .with_checkpointing(checkpointing);
         let hidden = tape.run().unwrap();
         let loss = tape.loss(&hidden, &labels, 1.0);
         if trainable != Trainable::Nothing {
@@ -200,5 +205,46 @@ fn gradients_equal_pefts_on_llama_mini() {
                 assert!(apart <= 1e-4 * largest, "{case}: {apart} of {largest}");
             }
         }
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    for family in testing::FAMILIES {
+        for trainable in [Trainable::Lora, Trainable::Base] {
+            let case = Case::new(family, 4);
+            let kept = case.loss_with(trainable, false);
+            assert_eq!(case.loss_with(trainable, true), kept, "{family} {trainable:?}");
+        }
+    }
+}
+
+#[test]
+fn a_base_in_four_bits_trains_as_its_rounded_weights_do() {
+    for family in testing::FAMILIES {
+        let mut case = Case::new(family, 5);
+        let before = case.network.weights().bytes();
+        case.network = case.network.in_nf4();
+        assert!(case.network.weights().bytes() < before, "{family}");
+        let quantised = case.loss(Trainable::Lora);
+        // The same numbers, stored as `f32`.
+        let params: Vec<_> = case.network.weights().params().collect();
+        params.into_iter().for_each(|param| drop(case.network.data_mut(param)));
+        assert_eq!(case.loss(Trainable::Lora), quantised, "{family}");
+    }
+}
+
+#[test]
+fn products_in_bf16_give_nearly_the_same_gradient() {
+    for family in ["llama", "qwen3", "deepseek_v3"] {
+        let mut case = Case::new(family, 6);
+        let (loss, exact) = case.loss(Trainable::Lora);
+        case.network = case.network.in_bf16();
+        let (rounded_loss, rounded) = case.loss(Trainable::Lora);
+        let mut apart = rounded.clone();
+        apart.add_scaled(-1.0, &exact);
+        let (loss_apart, apart) = ((loss - rounded_loss).abs() / loss, apart.norm() / exact.norm());
+        assert!(loss_apart > 0.0 && loss_apart < 0.01, "{family}: {loss_apart}");
+        assert!(apart > 0.0 && apart < 0.05, "{family}: {apart}");
     }
 }

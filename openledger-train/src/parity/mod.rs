@@ -102,11 +102,14 @@ pub struct Training {
 }
 
 impl Training {
-    /// Prepares the run of the case in `folder`.
+    /// Prepares the run of the case in `folder`, over its base model as `prepare` returns it.
     ///
     /// # Errors
     /// Those of [`compare`].
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+    pub fn open(
+        folder: impl AsRef<Path>,
+        prepare: impl FnOnce(Network) -> Network,
+    ) -> Result<Self> {
         let case = Case::open(folder.as_ref())?;
         let (config, start, batches) = match case.has("reference.safetensors") {
             true => {
@@ -121,7 +124,7 @@ impl Training {
                 (config, start, runs::batches(&case.tensors("ids.safetensors")?)?)
             }
         };
-        let network = Arc::clone(&case.network);
+        let network = Arc::new(prepare(Network::clone(&case.network)));
         let run = Native.start(network, &config, Optimiser::default(), &start)?;
         Ok(Self { run, batches, steps: 0 })
     }
@@ -150,7 +153,7 @@ impl<'a> Case<'a> {
         let config = file::read(folder.join("config.json"), MAX_JSON)?;
         let weights = folder.join("model.safetensors");
         let weights = match weights.exists() {
-            true => Weights::from_safetensors(&file::read(weights, MAX_FILE)?)?,
+            true => Weights::from_safetensors(file::read(weights, MAX_FILE)?)?,
             false => portable::weights(&config)?,
         };
         let network = Network::new(&config, weights)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::Nf4;
 use openledger_model::{Lora, LoraConfig, Network, Tokens, Weights};
 use serde_json::Value;
 
@@ -45,6 +46,8 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
             checks.extend(run.check(case, &config, &batches)?);
         }
     }
+    checks.extend(four_bits(case)?);
+    checks.extend(quantised(case, &config, &batches)?);
     checks.extend(masked(case, &config, &ids, &batches)?);
     checks.extend(schedules(case)?);
     checks.extend(preference(case, &config, &ids)?);
@@ -59,7 +62,7 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
 }
 
 /// Runs of the reference whose kinds of adapter or weights are not there yet.
-const MISSING: [&str; 4] = ["dora", "pissa", "nf4", "qlora_nf4_dq"];
+const MISSING: [&str; 2] = ["dora", "pissa"];
 
 /// What the case holds and is not compared.
 pub(super) fn missing(case: &Case<'_>) -> Vec<String> {
@@ -156,6 +159,16 @@ impl Curve {
         config: &LoraConfig,
         batches: &[Vec<Tokens>],
     ) -> Result<Vec<Check>> {
+        self.check_on(Arc::clone(&case.network), case, config, batches)
+    }
+
+    fn check_on(
+        &self,
+        network: Arc<Network>,
+        case: &Case<'_>,
+        config: &LoraConfig,
+        batches: &[Vec<Tokens>],
+    ) -> Result<Vec<Check>> {
         let config = config.clone().with_rank_stabilised(self.rank_stabilised);
         let losses = case.numbers(&[self.name, "loss"])?;
         let norms = case.numbers(&[self.name, "grad_norm"])?;
@@ -167,12 +180,47 @@ impl Curve {
         };
         let optimiser = optimiser.with_b_ratio(self.b_ratio);
         let start = case.start(&config, self.start)?;
-        let mut run = Native.start(Arc::clone(&case.network), &config, optimiser, &start)?;
+        let mut run = Native.start(network, &config, optimiser, &start)?;
         let rate = |step| plan.rate(step, losses.len());
         let curve = (&losses[..], &norms[..]);
         let checks = check_curve(self.name, &mut *run, batches, curve, rate, self.clip)?;
         Ok(checks.into())
     }
+}
+
+/// A matrix rounded to four bits: codes, scales in eight bits, and what they stand for, to the bit.
+fn four_bits(case: &Case<'_>) -> Result<Vec<Check>> {
+    const FILE: &str = "nf4_down_proj0.safetensors";
+    if !case.has(FILE) {
+        return Ok(Vec::new());
+    }
+    let stored = case.tensors(FILE)?;
+    let rounded = Nf4::new(stored.numbers("weight")?);
+    let mut read = vec![0.0; rounded.len()];
+    rounded.read(0, &mut read);
+    let differ = |ours: &[u8], theirs: &[u8]| {
+        let count = ours.iter().zip(theirs).filter(|(ours, theirs)| ours != theirs).count();
+        (count + ours.len().abs_diff(theirs.len())) as f64
+    };
+    let packed = differ(rounded.packed(), stored.bytes("packed")?);
+    let scales = differ(rounded.scales().0.codes(), stored.bytes("absmax_u8")?);
+    let numbers = difference(&read, stored.numbers("dequant_double")?)?;
+    Ok(vec![
+        Check::new("nf4 codes that differ", packed, 0.0),
+        Check::new("nf4 scales that differ", scales, 0.0),
+        Check::new("nf4 numbers", numbers, 0.0),
+    ])
+}
+
+/// Training over a base in four bits.
+fn quantised(case: &Case<'_>, config: &LoraConfig, batches: &[Vec<Tokens>]) -> Result<Vec<Check>> {
+    const NAME: &str = "qlora_nf4_dq";
+    if case.value(&[NAME]).is_err() {
+        return Ok(Vec::new());
+    }
+    let network = Arc::new(Network::clone(&case.network).in_nf4());
+    let curve = Curve { name: NAME, ..PLAIN };
+    curve.check_on(network, case, config, batches)
 }
 
 /// The gradients of the first step.
@@ -366,7 +414,7 @@ fn ropes(case: &Case<'_>, logits: &Tensors, rows: &[Vec<u32>]) -> Result<Vec<Che
     let Some(variants) = case.value(&["rope_variants"]).ok().and_then(Value::as_object) else {
         return Ok(Vec::new());
     };
-    let weights = Weights::from_safetensors(&case.read("model.safetensors")?)?;
+    let weights = Weights::from_safetensors(case.read("model.safetensors")?)?;
     let mut config: Value = serde_json::from_slice(&case.config).unwrap_or_default();
     let mut checks = Vec::new();
     for (name, parameters) in variants {

@@ -9,24 +9,28 @@ use openledger_core::{Error, ErrorKind, Result};
 pub(super) struct Tensors {
     numbers: HashMap<String, Vec<f32>>,
     tokens: HashMap<String, Vec<Vec<i64>>>,
+    bytes: HashMap<String, Vec<u8>>,
 }
 
 impl Tensors {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse(file: &[u8]) -> Result<Self> {
         let corrupt = |e: candle_core::Error| {
             Error::corrupt("not a whole safetensors file").with_source(e.to_string())
         };
-        let all = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(corrupt)?;
-        let (mut numbers, mut tokens) = (HashMap::new(), HashMap::new());
+        let all = candle_core::safetensors::load_buffer(file, &Device::Cpu).map_err(corrupt)?;
+        let (mut numbers, mut tokens, mut bytes) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (name, tensor) in all {
-            if tensor.dtype() == DType::I64 {
+            if tensor.dtype() == DType::U8 {
+                let data = tensor.flatten_all().and_then(|tensor| tensor.to_vec1());
+                bytes.insert(name, data.map_err(corrupt)?);
+            } else if tensor.dtype() == DType::I64 {
                 tokens.insert(name, rows(&tensor).map_err(corrupt)?);
             } else if tensor.dtype().is_float() {
                 let data = tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()?.to_vec1());
                 numbers.insert(name, data.map_err(corrupt)?);
             }
         }
-        Ok(Self { numbers, tokens })
+        Ok(Self { numbers, tokens, bytes })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&[f32]> {
@@ -40,6 +44,10 @@ impl Tensors {
 
     pub(super) fn numbers(&self, name: &str) -> Result<&[f32]> {
         self.get(name).ok_or_else(|| missing(name))
+    }
+
+    pub(super) fn bytes(&self, name: &str) -> Result<&[u8]> {
+        self.bytes.get(name).map(Vec::as_slice).ok_or_else(|| missing(name))
     }
 
     /// Whole numbers as rows of the last dimension.
