@@ -15,6 +15,7 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tokenizer;
+mod tokens;
 mod weights;
 
 pub use adapter::{Adapter, AdapterFiles, Lora, LoraConfig, Pair, Targets};
@@ -26,6 +27,7 @@ pub use network::Network;
 pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
 pub use router::{Chosen, Groups, Router, Scoring};
 pub use tape::{Batch, Gradients, Tape, Trainable};
-pub use template::{Template, Tokens};
+pub use template::Template;
 pub use tokenizer::{TextStream, Tokenizer};
+pub use tokens::Tokens;
 pub use weights::{NamedTensor, Param, Weights};
