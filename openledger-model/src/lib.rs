@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
+mod chat;
 mod config;
 mod decoder;
 mod families;
+mod json;
 mod model;
 mod network;
 mod ops;
@@ -19,9 +21,11 @@ mod tokens;
 mod weights;
 
 pub use adapter::{Adapter, AdapterFiles, Lora, LoraConfig, Pair, Targets};
+pub use chat::{Chat, ChatTemplate, Message, Rendered};
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use families::LlamaConfig;
+pub use json::Json;
 pub use model::{Model, ModelFiles};
 pub use network::Network;
 pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
