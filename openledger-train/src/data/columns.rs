@@ -42,12 +42,12 @@ pub(super) fn records(file: File, name: &Arc<str>, limit: usize) -> Result<Recor
         let message = format!("`{name}` nests columns deeper than {MAX_DEPTH} levels");
         return Err(Error::new(ErrorKind::Limit, message));
     }
-    Ok(Box::new(Rows { file, metadata, place, limit, group: 0, rows: None }))
+    Ok(Box::new(Rows { file: Arc::new(file), metadata, place, limit, group: 0, rows: None }))
 }
 
 /// The rows of all row groups.
 struct Rows {
-    file: File,
+    file: Arc<File>,
     metadata: ParquetMetaData,
     place: Place,
     limit: usize,
@@ -187,7 +187,7 @@ fn json(field: &Field, left: &mut usize) -> Option<Json> {
 
 /// A row group whose pages are read by [`Pages`].
 struct Group<'a> {
-    file: &'a File,
+    file: &'a Arc<File>,
     metadata: &'a RowGroupMetaData,
 }
 

@@ -247,7 +247,14 @@ impl<'a> Encode<'a> {
                 let (rendered, turn) = template.last_turn(chat, &ends, self.now)?;
                 (rendered, Vec::from_iter(turn))
             }
-            LossMask::AssistantOnly => template.turns(chat, &ends, self.now)?,
+            LossMask::AssistantOnly => {
+                // Blocks in the template say it, however many a message has.
+                let mut rendered = template.render(chat, self.now)?;
+                match rendered.generated.take().filter(|spans| !spans.is_empty()) {
+                    Some(spans) => (rendered, spans),
+                    None => template.turns(chat, &ends, self.now)?,
+                }
+            }
             LossMask::Prompt => {
                 let (rendered, turns) = template.turns(chat, &ends, self.now)?;
                 let begin = turns.first().map_or(rendered.text.len(), |turn| turn.start);

@@ -6,7 +6,8 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ const MAX_HEADER: usize = 1 << 20;
 
 /// Reads the pages of one column chunk.
 pub(super) struct Pages {
-    reader: BufReader<File>,
+    reader: BufReader<Cursor>,
     /// Bytes of the chunk that are left.
     left: usize,
     /// Values that are left.
@@ -35,6 +36,34 @@ pub(super) struct Pages {
     compression: Compression,
     /// The header of the next page, if it has been read.
     peeked: Option<Header>,
+}
+
+/// A place of its own in a file that several columns are read from.
+struct Cursor {
+    file: Arc<File>,
+    place: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(self.place))?;
+        let read = file.read(buffer)?;
+        self.place += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(by) => self.place.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.place = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.place)
+    }
 }
 
 /// What a page says of itself.
@@ -55,7 +84,7 @@ struct Header {
 }
 
 impl Pages {
-    pub(super) fn new(file: &File, chunk: &ColumnChunkMetaData) -> Result<Self> {
+    pub(super) fn new(file: &Arc<File>, chunk: &ColumnChunkMetaData) -> Result<Self> {
         let start = chunk.dictionary_page_offset().filter(|&offset| offset > 0);
         let start = start.unwrap_or(i64::MAX).min(chunk.data_page_offset());
         let [Ok(start), Ok(len)] = [start, chunk.compressed_size()].map(u64::try_from) else {
@@ -65,8 +94,7 @@ impl Pages {
         if start.checked_add(len).is_none_or(|end| end > size) {
             return Err(broken("a column that ends behind the file"));
         }
-        let mut reader = BufReader::new(file.try_clone()?);
-        reader.seek(SeekFrom::Start(start))?;
+        let reader = BufReader::new(Cursor { file: Arc::clone(file), place: start });
         Ok(Self {
             reader,
             left: usize::try_from(len).map_err(|_| broken("a column that is too large"))?,
@@ -190,13 +218,14 @@ impl Header {
         while let Some(value) = compact.field(&mut number)? {
             match (kind, number, value) {
                 (_, 1, Value::Integer(values)) => self.values = size(count(values)?)?,
-                (5 | 7, 2, Value::Integer(encoding)) => self.encoding = encoding,
+                (5 | 7, 2, Value::Integer(encoding)) | (8, 4, Value::Integer(encoding)) => {
+                    self.encoding = encoding;
+                }
                 (5, 3, Value::Integer(encoding)) => self.levels[0] = encoding,
                 (5, 4, Value::Integer(encoding)) => self.levels[1] = encoding,
                 (7, 3, Value::Bool(sorted)) => self.is_sorted = sorted,
                 (8, 2, Value::Integer(nulls)) => self.nulls = size(count(nulls)?)?,
                 (8, 3, Value::Integer(rows)) => self.rows = size(count(rows)?)?,
-                (8, 4, Value::Integer(encoding)) => self.encoding = encoding,
                 (8, 5, Value::Integer(bytes)) => self.level_bytes[0] = count(bytes)?,
                 (8, 6, Value::Integer(bytes)) => self.level_bytes[1] = count(bytes)?,
                 (8, 7, Value::Bool(packed)) => self.is_packed = packed,

@@ -25,7 +25,6 @@ pub(super) struct Table<R> {
     left: Arc<AtomicUsize>,
     limit: usize,
     record: ByteRecord,
-    number: u64,
 }
 
 impl<R: Read> Table<R> {
@@ -45,7 +44,7 @@ impl<R: Read> Table<R> {
                 .map_err(|_| place.error(ErrorKind::Corrupt, "the header is not UTF-8"))?;
             names.push(name.to_owned());
         }
-        Ok(Self { reader, header: names, file, left, limit, record: ByteRecord::new(), number: 1 })
+        Ok(Self { reader, header: names, file, left, limit, record: ByteRecord::new() })
     }
 
     fn read(&mut self) -> Result<Option<Record>> {
@@ -56,7 +55,6 @@ impl<R: Read> Table<R> {
         if !more {
             return Ok(None);
         }
-        self.number += 1;
         place.number = self.record.position().map_or(line, csv::Position::line);
         let mut fields = Vec::with_capacity(self.header.len());
         for (name, cell) in self.header.iter().zip(&self.record) {

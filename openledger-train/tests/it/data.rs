@@ -181,7 +181,7 @@ impl std::io::Read for Endless {
 #[test]
 fn a_row_without_end_is_refused_before_it_fills_memory() {
     for (kind, bytes) in
-        [("jsonl", &b"x"[..]), ("json", b"[ \"x"), ("json", b"{"), ("csv", b"\"x"), ("tsv", b"x")]
+        [("jsonl", &b"x"[..]), ("json", b"["), ("json", b"{"), ("csv", b"\"x"), ("tsv", b"x")]
     {
         let options = DataOptions::default().with_max_row(1 << 20);
         let error = match DataFile::read(kind, Endless(bytes, 0), "rows", &options) {
@@ -280,10 +280,10 @@ fn rows_of_a_datanet_need_a_grant_that_allows_it() {
         nonce: U256::from(1),
         deadline: 150,
     };
-    let ask = |grant: Grant, people, now| {
+    let ask = |grant: Grant, people, now| -> openledger_core::Result<Vec<Example>> {
         let rows = [Row::exchange("q", "a").unwrap(), Row::passage("t").unwrap()];
         let rows = granted(rows, &version, &Verified::pretend(grant), people, now)?;
-        openledger_core::Result::Ok(rows.collect::<Vec<_>>())
+        Ok(rows.collect())
     };
     let rows = ask(grant, [owner, who], 150).unwrap();
     assert_eq!(rows, [exchange("q", "a"), Example::Text("t".to_owned())]);
