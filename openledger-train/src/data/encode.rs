@@ -37,7 +37,8 @@ pub enum LossMask {
 /// use openledger_train::data::{Encode, Example};
 ///
 /// let model = testing::tiny(1)?;
-/// let encode = Encode::plain(&model, &Template::new("", "?"), 8);
+/// let template = Template::new("", "?");
+/// let encode = Encode::plain(&model, &template, 8);
 /// let row = Example::Exchange { prompt: "Why".into(), completion: "Because so".into() };
 /// let encoded = encode.tokens(&row)?;
 /// assert_eq!((encoded.tokens.tokens.len(), encoded.whole), (8, 16));
