@@ -46,7 +46,7 @@ impl Checker {
             let (theirs, ours) = (receipt.model, self.model.id());
             return Err(Error::corrupt(format!("answered by model {theirs}, this is {ours}")));
         }
-        let (prompt, output) = answer.tokens.split_at(answer.prompt.min(answer.tokens.len()));
+        let (prompt, output) = answer.tokens.split_at(answer.prompt());
         let text = self.model.tokenizer().decode(output)?;
         let counts = (prompt.len() as u64, output.len() as u64);
         if Receipt::text_hash(&text) != receipt.output

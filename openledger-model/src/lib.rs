@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
+mod chat;
 mod config;
 mod decoder;
 mod families;
+mod json;
 mod model;
 mod network;
 mod ops;
@@ -15,17 +17,21 @@ mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tokenizer;
+mod tokens;
 mod weights;
 
 pub use adapter::{Adapter, AdapterFiles, Lora, LoraConfig, Pair, Targets};
+pub use chat::{Chat, ChatTemplate, Message, Rendered};
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use families::LlamaConfig;
+pub use json::Json;
 pub use model::{Model, ModelFiles};
 pub use network::Network;
 pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
 pub use router::{Chosen, Groups, Router, Scoring};
 pub use tape::{Batch, Gradients, Tape, Trainable};
-pub use template::{Template, Tokens};
+pub use template::Template;
 pub use tokenizer::{TextStream, Tokenizer};
+pub use tokens::Tokens;
 pub use weights::{NamedTensor, Param, Weights};

@@ -3,7 +3,7 @@
 use openledger_core::{Result, Row};
 use serde::{Deserialize, Serialize};
 
-use crate::Tokenizer;
+use crate::{Tokenizer, Tokens};
 
 /// The words around a prompt.
 ///
@@ -66,40 +66,27 @@ impl Template {
         eos: Option<u32>,
         limit: usize,
     ) -> Result<Tokens> {
-        let prompt = self.prompt(tokenizer, row.prompt())?;
-        let mut completion = tokenizer.encode(row.completion(), false)?;
+        self.exchange(tokenizer, [row.prompt(), row.completion()], eos, limit)
+    }
+
+    /// Returns the tokens of a prompt, which may be empty, and what follows it; as
+    /// [`row`](Self::row), with all white space as it is.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn exchange(
+        &self,
+        tokenizer: &Tokenizer,
+        [prompt, completion]: [&str; 2],
+        eos: Option<u32>,
+        limit: usize,
+    ) -> Result<Tokens> {
+        let prompt = self.prompt(tokenizer, prompt)?;
+        let mut completion = tokenizer.encode(completion, false)?;
         completion.extend(eos);
         let prompt = Self::cut(prompt, limit.saturating_sub(completion.len()).max(limit / 2));
         completion.truncate(limit.saturating_sub(prompt.len()));
         Ok(Tokens::new(&prompt, &completion))
-    }
-}
-
-/// A sequence of tokens of which the first are given and the rest is to be said.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Tokens {
-    /// All tokens.
-    pub tokens: Vec<u32>,
-    /// How many of them are the prompt.
-    pub prompt: usize,
-}
-
-impl Tokens {
-    /// Joins a prompt and what followed it.
-    pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
-        Self { tokens: [prompt, completion].concat(), prompt: prompt.len() }
-    }
-
-    /// Takes tokens of which the first `prompt` are given.
-    pub fn from_parts(tokens: Vec<u32>, prompt: usize) -> Self {
-        Self { prompt: prompt.min(tokens.len()), tokens }
-    }
-
-    /// Returns, for each token, the next one if the model has to say it.
-    pub fn labels(&self) -> Vec<Option<u32>> {
-        let next = self.tokens.iter().copied().map(Some).skip(1).chain([None]);
-        next.enumerate().map(|(index, token)| token.filter(|_| index + 1 >= self.prompt)).collect()
     }
 }
 
@@ -115,7 +102,7 @@ mod tests {
         let text = |limit| {
             let tokens = template.row(&tokenizer, &row, None, limit).unwrap();
             assert!(tokens.tokens.len() <= limit);
-            let (prompt, completion) = tokens.tokens.split_at(tokens.prompt);
+            let (prompt, completion) = tokens.tokens.split_at(tokens.prompt());
             (tokenizer.decode(prompt).unwrap(), tokenizer.decode(completion).unwrap())
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -123,14 +110,5 @@ mod tests {
         assert_eq!(text(12), pair("efgh?", "123456"));
         assert_eq!(text(8), pair("gh?", "1234"));
         assert_eq!(text(1), pair("", "1"));
-    }
-
-    #[test]
-    fn labels_are_the_next_tokens_of_the_completion() {
-        let tokens = Tokens::new(&[1, 2, 3], &[4, 5]);
-        assert_eq!(tokens.labels(), [None, None, Some(4), Some(5), None]);
-        assert_eq!(Tokens::new(&[1], &[2]).labels(), [Some(2), None]);
-        assert_eq!(Tokens::new(&[], &[2, 3]).labels(), [Some(3), None]);
-        assert_eq!(Tokens::new(&[1, 2], &[]).labels(), [None, None]);
     }
 }

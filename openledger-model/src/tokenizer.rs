@@ -1,5 +1,7 @@
 //! Text to tokens and back.
 
+use std::ops::Range;
+
 use openledger_core::{Error, Result};
 use tokenizers::{
     AddedToken, TokenizerBuilder,
@@ -96,12 +98,36 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Splits `text` into tokens, adding none, and says which bytes of `text` each comes from.
+    ///
+    /// Tokens of one character share its bytes; a token of nothing in the text has an empty range.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_places(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        let encoding = self
+            .0
+            .encode(text, false)
+            .map_err(|e| Error::invalid("the tokenizer cannot spell the text").with_source(e))?;
+        let places = encoding.get_offsets().iter().map(|&(from, to)| from..to);
+        Ok((encoding.get_ids().to_vec(), places.collect()))
+    }
+
     /// Joins tokens to text, leaving out special ones. Bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the decoder cannot join them.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
         let decoded = self.0.decode(tokens, true);
+        decoded.map_err(|e| Error::invalid("the tokenizer cannot join the tokens").with_source(e))
+    }
+
+    /// Joins tokens to text, special ones spelled out.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn spell(&self, tokens: &[u32]) -> Result<String> {
+        let decoded = self.0.decode(tokens, false);
         decoded.map_err(|e| Error::invalid("the tokenizer cannot join the tokens").with_source(e))
     }
 

@@ -62,9 +62,16 @@ pub fn fit(
     if count == 0 || plan.batch == 0 {
         return Err(Error::invalid(format!("{count} rows in batches of {}", plan.batch)));
     }
-    let steps = plan.steps(count);
+    let batches: Vec<Vec<usize>> = match plan.tokens_per_step {
+        Some(budget) => {
+            let lengths = (0..count).map(|row| rows.length(row)).collect::<Result<Vec<_>>>()?;
+            plan.packed(&lengths, budget)
+        }
+        None => plan.batches(count).collect(),
+    };
+    let steps = batches.len();
     let mut losses = Vec::with_capacity(steps);
-    for (index, batch) in plan.batches(count).enumerate() {
+    for (index, batch) in batches.into_iter().enumerate() {
         let rate = plan.rate(index, steps);
         let stopped = |e: Error| {
             let message = format!("training stopped at step {} on rows {batch:?}", index + 1);

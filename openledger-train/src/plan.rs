@@ -6,6 +6,8 @@ use rand_chacha::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::pack;
+
 /// The course of a training run. It goes into the training record as it is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -15,6 +17,10 @@ pub struct Plan {
     pub epochs: usize,
     /// Rows in a step.
     pub batch: usize,
+    /// Tokens in a step, at most: steps are [packed](crate::pack()) and take as many rows as fit, and
+    /// [`batch`](Self::batch) says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_step: Option<usize>,
     /// The largest step size.
     pub rate: f64,
     /// Steps over which the step size rises from nothing.
@@ -70,6 +76,7 @@ impl Default for Plan {
         Self {
             epochs: 2,
             batch: 8,
+            tokens_per_step: None,
             rate: 1e-3,
             warmup: 10,
             schedule: Schedule::Constant,
@@ -94,6 +101,13 @@ impl Plan {
         self
     }
 
+    /// Returns this with steps of at most so many tokens instead of a number of rows.
+    #[must_use]
+    pub const fn with_tokens_per_step(mut self, tokens: Option<usize>) -> Self {
+        self.tokens_per_step = tokens;
+        self
+    }
+
     /// Returns this with another step size, warm-up and schedule.
     #[must_use]
     pub const fn with_rate(mut self, rate: f64, warmup: usize, schedule: Schedule) -> Self {
@@ -115,7 +129,7 @@ impl Plan {
         self
     }
 
-    /// Returns the number of steps for `rows` rows.
+    /// Returns the number of steps for `rows` rows of [`batch`](Self::batch) each.
     pub const fn steps(&self, rows: usize) -> usize {
         self.epochs * rows.div_ceil(self.batch)
     }
@@ -158,15 +172,46 @@ impl Plan {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         let batch = self.batch;
         (0..self.epochs).flat_map(move |_| {
-            let mut order: Vec<usize> = (0..rows).collect();
-            for last in (1..rows).rev() {
-                // Fisher and Yates; a remainder of 64 bits favours no row measurably.
-                let other = random.next_u64() % (last as u64 + 1);
-                order.swap(last, other as usize);
-            }
+            let order = shuffled(rows, &mut random);
             order.chunks(batch).map(<[usize]>::to_vec).collect::<Vec<_>>()
         })
     }
+
+    /// Returns the rows of each step where rows of `lengths` tokens are packed into steps of at most
+    /// `budget`: every pass shuffles the rows, packs a window of them at a time, so that a step mixes
+    /// rows as chance has it, and shuffles the steps.
+    pub(crate) fn packed(&self, lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut steps = Vec::new();
+        for _ in 0..self.epochs {
+            let order = shuffled(lengths.len(), &mut random);
+            let mut pass = Vec::new();
+            for window in order.chunks(WINDOW) {
+                let own: Vec<usize> = window.iter().map(|&row| lengths[row]).collect();
+                let groups = pack(&own, budget).into_iter();
+                pass.extend(groups.map(|group| -> Vec<usize> {
+                    group.into_iter().map(|place| window[place]).collect()
+                }));
+            }
+            let order = shuffled(pass.len(), &mut random);
+            steps.extend(order.into_iter().map(|step| std::mem::take(&mut pass[step])));
+        }
+        steps
+    }
+}
+
+/// Rows packed together: enough that steps fill, few enough that they stay mixed.
+const WINDOW: usize = 4096;
+
+/// The numbers below `count` in an order of chance (Fisher and Yates).
+fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        // A remainder of 64 bits favours no row measurably.
+        let other = random.next_u64() % (last as u64 + 1);
+        order.swap(last, other as usize);
+    }
+    order
 }
 
 #[cfg(test)]
@@ -187,6 +232,21 @@ mod tests {
             assert_eq!(sorted, (0..10).collect::<Vec<_>>());
         }
         assert_ne!(plan.with_seed(1).batches(10).collect::<Vec<_>>().concat(), passes);
+    }
+
+    #[test]
+    fn packed_steps_take_every_row_once_a_pass_and_are_nearly_full() {
+        let lengths: Vec<usize> = (0..500).map(|row| 10 + row * 7919 % 200).collect();
+        let plan = Plan::default().with_epochs(2);
+        let steps = plan.packed(&lengths, 1024);
+        let mut rows = steps.concat();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..500).flat_map(|row| [row, row]).collect::<Vec<_>>());
+        let tokens = |step: &Vec<usize>| step.iter().map(|&row| lengths[row]).sum::<usize>();
+        assert!(steps.iter().all(|step| tokens(step) <= 1024));
+        assert!(crate::filled(&steps, &lengths, 1024) > 0.97);
+        assert_eq!(steps, plan.packed(&lengths, 1024));
+        assert_ne!(steps, plan.with_seed(1).packed(&lengths, 1024));
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub trait Rows: fmt::Debug {
     /// [`ErrorKind::NotFound`] past the last;
     /// [`ErrorKind::Unavailable`] if it cannot be read.
     fn row(&self, index: usize) -> Result<Tokens>;
+
+    /// Returns how many tokens the row `index` has, for whoever can say it without reading the row.
+    ///
+    /// # Errors
+    /// As [`row`](Self::row).
+    fn length(&self, index: usize) -> Result<usize> {
+        Ok(self.row(index)?.tokens.len())
+    }
 }
 
 impl Rows for [Tokens] {

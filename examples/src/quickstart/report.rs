@@ -138,7 +138,7 @@ pub(super) fn report(story: &Story<'_>, checks: CheckList, seconds: f64) -> Repo
             prompt: answer.prompt.clone(),
             completion: answer.text.clone(),
             tokens: answer.tokens.tokens.clone(),
-            prompt_tokens: answer.tokens.prompt,
+            prompt_tokens: answer.tokens.prompt(),
             fee: receipt.fee,
             expected_datanet: datanet_name(answer.expected),
             top_datanet: datanet_name(answer.top),

@@ -6,6 +6,7 @@
 )]
 
 mod adapter;
+mod chat;
 mod golden;
 mod gradient;
 mod hostile;

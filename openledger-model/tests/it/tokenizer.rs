@@ -42,3 +42,92 @@ proptest! {
         prop_assert_eq!(streamed, text);
     }
 }
+
+/// A vocabulary with byte fallback as `SentencePiece` models have it: some pieces, a mark for spaces,
+/// and a token for each byte.
+fn byte_fallback() -> Tokenizer {
+    let mut vocabulary = serde_json::Map::new();
+    let mut add = |token: String| {
+        let id = vocabulary.len();
+        vocabulary.entry(token).or_insert_with(|| id.into());
+    };
+    ["<unk>", "<s>", "</s>"].into_iter().for_each(|token| add(token.to_owned()));
+    (0..=255u8).for_each(|byte| add(format!("<0x{byte:02X}>")));
+    ["▁", "a", "b", "é", "猫", "▁a", "ab", "▁ab"]
+        .into_iter()
+        .for_each(|token| add(token.to_owned()));
+    let special = |id: u32, content: &str| {
+        serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true})
+    };
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [special(0, "<unk>"), special(1, "<s>"), special(2, "</s>")],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ]},
+        "pre_tokenizer": null,
+        "post_processor": null,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>",
+            "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true,
+            "byte_fallback": true, "ignore_merges": false, "vocab": vocabulary,
+            "merges": ["a b", "▁ a", "▁a b"]},
+    });
+    Tokenizer::parse(json.to_string().as_bytes()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_stream_never_has_half_a_character_whatever_the_tokenizer(
+        text in "[ab é猫🐈ñ\n ]{0,24}", fallback in any::<bool>(), stop in any::<prop::sample::Index>(),
+    ) {
+        let tokenizer = match fallback {
+            true => byte_fallback(),
+            false => Tokenizer::train(&corpus(), 300).unwrap(),
+        };
+        let mut tokens = tokenizer.encode(&text, true).unwrap();
+        // Any prefix, which may end within a character.
+        tokens.truncate(stop.index(tokens.len() + 1));
+        let mut stream = tokenizer.stream();
+        let mut streamed = String::new();
+        for &token in &tokens {
+            let piece = stream.push(&tokenizer, token).unwrap();
+            prop_assert!(!piece.contains(char::REPLACEMENT_CHARACTER), "{piece:?}");
+            streamed.push_str(&piece);
+            prop_assert!(text.starts_with(&streamed), "{streamed:?} of {text:?}");
+        }
+        let end = stream.finish(&tokenizer).unwrap();
+        let replaced = end.trim_start_matches(|c| c != char::REPLACEMENT_CHARACTER);
+        prop_assert!(replaced.chars().all(|c| c == char::REPLACEMENT_CHARACTER), "{end:?}");
+        streamed.push_str(&end);
+        let whole = tokenizer.decode(&tokens).unwrap();
+        // Cut within a character, byte fallback loses the whole characters before it too: it decodes
+        // a run of bytes or none of it. The stream had them already.
+        if !fallback || !whole.contains(char::REPLACEMENT_CHARACTER) {
+            prop_assert_eq!(streamed, whole);
+        }
+    }
+
+    #[test]
+    fn a_stream_of_any_bytes_is_their_text(
+        tokens in prop::collection::vec(0u32..265, 0..24),
+    ) {
+        let tokenizer = Tokenizer::train(&corpus(), 265).unwrap();
+        let mut stream = tokenizer.stream();
+        let mut streamed = String::new();
+        for &token in &tokens {
+            streamed.push_str(&stream.push(&tokenizer, token).unwrap());
+        }
+        streamed.push_str(&stream.finish(&tokenizer).unwrap());
+        prop_assert_eq!(streamed, tokenizer.decode(&tokens).unwrap());
+    }
+}

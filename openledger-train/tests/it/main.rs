@@ -6,5 +6,7 @@
 )]
 
 mod backends;
+mod data;
 mod loop_;
 mod parity;
+mod parquet;

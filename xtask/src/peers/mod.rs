@@ -1,6 +1,7 @@
 //! The same results as the outside world.
 
 mod analysis;
+mod chat;
 mod contracts;
 mod forge;
 mod gas;
@@ -19,7 +20,7 @@ use crate::shell::{Result, output, root};
 /// A check: what it compares, and how.
 type Check = (&'static str, fn(&Peers) -> Result<String>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("contracts", contracts::check),
     ("forge", forge::test),
     ("coverage", forge::coverage),
@@ -27,6 +28,7 @@ const CHECKS: [Check; 9] = [
     ("slither", analysis::slither),
     ("merkle", merkle::check),
     ("typed", typed::check),
+    ("chat", chat::check),
     ("gas", gas::check),
     ("node", node::check),
 ];
