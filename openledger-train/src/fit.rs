@@ -10,7 +10,7 @@ use crate::{Plan, Rows, Run, Step};
 /// One step of a run, as it happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Event {
+pub struct Progress {
     /// The step, from 1.
     pub step: usize,
     /// Steps in all.
@@ -56,7 +56,7 @@ pub fn fit(
     run: &mut dyn Run,
     rows: &(impl Rows + ?Sized),
     plan: &Plan,
-    mut watch: impl FnMut(&Event) -> ControlFlow<()>,
+    mut watch: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     let count = rows.count();
     if count == 0 || plan.batch == 0 {
@@ -75,7 +75,7 @@ pub fn fit(
         let chosen: Vec<&Tokens> = chosen.iter().collect();
         let done = run.step(&chosen, rate, plan.clip).map_err(stopped)?;
         losses.push(done.loss);
-        let event = Event { step: index + 1, steps, rate, done };
+        let event = Progress { step: index + 1, steps, rate, done };
         if watch(&event).is_break() {
             return Ok(Fitted { losses, stopped: index + 1 < steps });
         }

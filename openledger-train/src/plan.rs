@@ -1,10 +1,9 @@
 //! How long, how fast and in which order.
 
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
+
+use crate::rows::shuffled;
 
 /// The course of a training run. It goes into the training record as it is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -158,12 +157,7 @@ impl Plan {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         let batch = self.batch;
         (0..self.epochs).flat_map(move |_| {
-            let mut order: Vec<usize> = (0..rows).collect();
-            for last in (1..rows).rev() {
-                // Fisher and Yates; a remainder of 64 bits favours no row measurably.
-                let other = random.next_u64() % (last as u64 + 1);
-                order.swap(last, other as usize);
-            }
+            let order = shuffled(rows, &mut random);
             order.chunks(batch).map(<[usize]>::to_vec).collect::<Vec<_>>()
         })
     }

@@ -6,5 +6,10 @@
 )]
 
 mod backends;
+mod export;
+mod kill;
+mod log;
 mod loop_;
 mod parity;
+mod preflight;
+mod session;
