@@ -112,7 +112,7 @@ pub fn check_export(
     if prompts.is_empty() {
         return Err(Error::invalid("no prompt to check the exported model with"));
     }
-    if !(max_difference <= tolerance) {
+    if max_difference.is_nan() || max_difference > tolerance {
         return Err(Error::corrupt(format!(
             "the exported model's logits differ by {max_difference:.2e}, {tolerance:.2e} allowed"
         )));

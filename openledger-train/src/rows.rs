@@ -84,6 +84,7 @@ impl<'a> Subset<'a> {
     /// ```
     pub fn hold_out(rows: &'a dyn Rows, share: f64, seed: u64) -> [Self; 2] {
         let count = rows.count();
+        #[expect(clippy::cast_sign_loss, reason = "a share is not below zero")]
         let out = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as usize).min(count);
         let mut order = shuffled(count, &mut ChaCha8Rng::seed_from_u64(seed));
         let mut learned = order.split_off(out);

@@ -236,7 +236,25 @@ impl TrainingConfig {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn configurations_with_bytes_changed_are_read_and_written_the_same_or_refused(
+            changes in prop::collection::vec((0usize..2000, any::<u8>()), 0..4),
+        ) {
+            let mut json = TrainingConfig::default().to_json();
+            for (at, byte) in changes {
+                let at = at % json.len();
+                json[at] = byte;
+            }
+            if let Ok(config) = TrainingConfig::parse(&json) {
+                prop_assert_eq!(TrainingConfig::parse(&config.to_json()).unwrap(), config);
+            }
+        }
+    }
 
     #[test]
     fn what_is_written_is_read() {

@@ -11,7 +11,7 @@ pub struct Course {
     /// Each evaluation, in order.
     pub evaluations: Vec<Evaluated>,
     /// What the run had learned at the best evaluation, a safetensors file.
-    pub best: Option<Vec<u8>>,
+    pub best_adapter: Option<Vec<u8>>,
     /// How long it took, interruptions not counted. It differs from one run to the next.
     pub seconds: f64,
 }

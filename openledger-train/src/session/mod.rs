@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         let reason = reason?;
         drive.teller.tell(Happening::Stopped { step, reason: reason.clone() })?;
         drive.teller.sync()?;
-        let adapter = match &drive.course.best {
+        let adapter = match &drive.course.best_adapter {
             Some(best) => best.clone(),
             None => drive.lesson.snapshot()?,
         };
@@ -245,7 +245,7 @@ impl<L: Lesson + ?Sized, W: FnMut(&Event) -> ControlFlow<()>> Drive<'_, L, W> {
         let evaluated = Evaluated { step, loss: found.loss() };
         let best = self.course.best().is_none_or(|best| evaluated.loss < best.loss);
         if best {
-            self.course.best = Some(self.lesson.snapshot()?);
+            self.course.best_adapter = Some(self.lesson.snapshot()?);
         }
         self.course.evaluations.push(evaluated);
         self.saved = None;
