@@ -96,7 +96,8 @@ impl Checker {
         for pin in &record.datanets {
             sources.push(source(&self.version(pin).await?));
         }
-        let corpus = Corpus::new(&self.model, &record.template, record.max_tokens, sources)?;
+        let data = &record.config.data;
+        let corpus = Corpus::new(&self.model, &data.template, data.max_tokens, sources)?;
         let progress = bar("gradients of rows", corpus.rows().len());
         let shown = progress.clone();
         let method =

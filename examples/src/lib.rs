@@ -9,7 +9,7 @@ pub mod quickstart;
 use openledger_core::Error;
 
 pub use check::Checker;
-pub use measure::{cpu_seconds, peak_mb};
+pub use measure::{Process, cpu_seconds, peak_mb};
 pub use progress::bar;
 
 /// The README's code sample, compiled and run with the documentation tests.

@@ -10,7 +10,7 @@ use crate::{Plan, Rows, Run, Step};
 /// One step of a run, as it happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Event {
+pub struct Progress {
     /// The step, from 1.
     pub step: usize,
     /// Steps in all.
@@ -56,19 +56,13 @@ pub fn fit(
     run: &mut dyn Run,
     rows: &(impl Rows + ?Sized),
     plan: &Plan,
-    mut watch: impl FnMut(&Event) -> ControlFlow<()>,
+    mut watch: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Fitted> {
     let count = rows.count();
     if count == 0 || plan.batch == 0 {
         return Err(Error::invalid(format!("{count} rows in batches of {}", plan.batch)));
     }
-    let batches: Vec<Vec<usize>> = match plan.tokens_per_step {
-        Some(budget) => {
-            let lengths = (0..count).map(|row| rows.length(row)).collect::<Result<Vec<_>>>()?;
-            plan.packed(&lengths, budget)
-        }
-        None => plan.batches(count).collect(),
-    };
+    let batches = plan.order(rows)?;
     let steps = batches.len();
     let mut losses = Vec::with_capacity(steps);
     for (index, batch) in batches.into_iter().enumerate() {
@@ -82,7 +76,7 @@ pub fn fit(
         let chosen: Vec<&Tokens> = chosen.iter().collect();
         let done = run.step(&chosen, rate, plan.clip).map_err(stopped)?;
         losses.push(done.loss);
-        let event = Event { step: index + 1, steps, rate, done };
+        let event = Progress { step: index + 1, steps, rate, done };
         if watch(&event).is_break() {
             return Ok(Fitted { losses, stopped: index + 1 < steps });
         }

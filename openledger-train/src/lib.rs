@@ -1,21 +1,40 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backend;
+mod config;
 pub mod data;
+mod event;
+mod export;
 mod fit;
+mod log;
+mod meter;
+mod numbers;
 mod optimiser;
 mod packing;
 pub mod parity;
 mod plan;
 mod preference;
+mod preflight;
 mod record;
 mod rows;
+mod session;
 
-pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
-pub use fit::{Event, Fitted, fit};
+pub use backend::{
+    Backend, BaseRun, Candle, Evaluate, Evaluation, Native, NativeRun, Resume, Run, Step, evaluate,
+};
+pub use config::{DataConfig, DataFile, EvaluationConfig, Objective, TrainingConfig};
+pub use event::{Event, Happening, StepTaken, Stop, curve};
+pub use export::{ExportCheck, Precision, check_export, merge};
+pub use fit::{Fitted, Progress, fit};
+pub use log::{EventLog, Events};
+pub use meter::{Meter, Unmetered};
 pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use packing::{filled, pack};
 pub use plan::{Plan, Schedule};
 pub use preference::{Pair, Preference, PreferenceRun};
+pub use preflight::{Memory, Preflight, RowsSeen, preflight};
 pub use record::TrainingRecord;
-pub use rows::Rows;
+pub use rows::{Rows, Subset};
+pub use session::{
+    Checkpoint, Course, Evaluated, Learned, Lesson, NextToken, RunId, Session, Trained,
+};

@@ -1,12 +1,10 @@
 //! How long, how fast and in which order.
 
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
+use openledger_core::Result;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use crate::pack;
+use crate::{Rows, pack, rows::shuffled};
 
 /// The course of a training run. It goes into the training record as it is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -177,10 +175,22 @@ impl Plan {
         })
     }
 
+    /// Returns the rows of each step, in batches or packed.
+    pub(crate) fn order(&self, rows: &(impl Rows + ?Sized)) -> Result<Vec<Vec<usize>>> {
+        let count = rows.count();
+        Ok(match self.tokens_per_step {
+            Some(budget) => {
+                let lengths = (0..count).map(|row| rows.length(row)).collect::<Result<Vec<_>>>()?;
+                self.packed(&lengths, budget)
+            }
+            None => self.batches(count).collect(),
+        })
+    }
+
     /// Returns the rows of each step where rows of `lengths` tokens are packed into steps of at most
     /// `budget`: every pass shuffles the rows, packs a window of them at a time, so that a step mixes
     /// rows as chance has it, and shuffles the steps.
-    pub(crate) fn packed(&self, lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
+    fn packed(&self, lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         let mut steps = Vec::new();
         for _ in 0..self.epochs {
@@ -202,17 +212,6 @@ impl Plan {
 
 /// Rows packed together: enough that steps fill, few enough that they stay mixed.
 const WINDOW: usize = 4096;
-
-/// The numbers below `count` in an order of chance (Fisher and Yates).
-fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
-        // A remainder of 64 bits favours no row measurably.
-        let other = random.next_u64() % (last as u64 + 1);
-        order.swap(last, other as usize);
-    }
-    order
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,10 @@ use openledger_core::{Error, Result};
 use openledger_model::{Batch, Gradients, Lora, LoraConfig, Network, Tape, Tokens, Trainable};
 use serde::{Deserialize, Serialize};
 
-use crate::{Optimiser, backend::Learner, backend::Step};
+use crate::{
+    Optimiser, Resume,
+    backend::{Learner, Step},
+};
 
 /// Two answers to one prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +115,16 @@ impl PreferenceRun {
     /// Returns what has been learned so far, as a safetensors file.
     pub fn snapshot(&self) -> Vec<u8> {
         self.learner.snapshot()
+    }
+}
+
+impl Resume for PreferenceRun {
+    fn state(&self) -> Result<Vec<u8>> {
+        Ok(self.learner.state())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        self.learner.restore(state)
     }
 }
 

@@ -1,10 +1,9 @@
 //! The training record: what an adapter was made of.
 
 use openledger_core::{AdapterId, B256, DatanetVersion, Error, ModelId, Result, digest};
-use openledger_model::{LoraConfig, Template};
 use serde::{Deserialize, Serialize};
 
-use crate::{Optimiser, Plan};
+use crate::TrainingConfig;
 
 /// Everything needed to train the adapter again. Its digest goes on chain with the adapter.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -14,18 +13,8 @@ pub struct TrainingRecord {
     pub model: ModelId,
     /// The Datanet versions whose rows were learned, every row with the same weight.
     pub datanets: Vec<DatanetVersion>,
-    /// How rows became text.
-    pub template: Template,
-    /// The longest row in tokens; the rest of longer ones was cut.
-    pub max_tokens: usize,
-    /// The adapter's shape.
-    pub lora: LoraConfig,
-    /// The course of the run.
-    pub plan: Plan,
-    /// The optimiser.
-    pub optimiser: Optimiser,
-    /// Decides the matrices training started from.
-    pub seed: u64,
+    /// Everything else that decided the result.
+    pub config: TrainingConfig,
     /// What came out.
     pub adapter: AdapterId,
 }

@@ -4,6 +4,10 @@ use std::fmt;
 
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_model::Tokens;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 /// Rows by number, in memory or on disk. Implement this to train on more than memory holds.
 ///
@@ -59,4 +63,64 @@ impl<const N: usize> Rows for [Tokens; N] {
     fn row(&self, index: usize) -> Result<Tokens> {
         self[..].row(index)
     }
+}
+
+/// Some of the rows, in an order of their own.
+#[derive(Debug)]
+pub struct Subset<'a> {
+    rows: &'a dyn Rows,
+    chosen: Vec<usize>,
+}
+
+impl<'a> Subset<'a> {
+    /// Takes the rows with these numbers.
+    pub fn new(rows: &'a dyn Rows, chosen: Vec<usize>) -> Self {
+        Self { rows, chosen }
+    }
+
+    /// Divides rows in those to learn and those held out, a part `share` of them, rounded up: the same
+    /// for the same seed, each in the order of `rows`.
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_model::Tokens;
+    /// use openledger_train::{Rows, Subset};
+    ///
+    /// let rows: Vec<Tokens> = (0..20).map(|i| Tokens::new(&[i], &[i])).collect();
+    /// let [learned, held_out] = Subset::hold_out(&rows, 0.15, 7);
+    /// assert_eq!((learned.count(), held_out.count()), (17, 3));
+    /// ```
+    pub fn hold_out(rows: &'a dyn Rows, share: f64, seed: u64) -> [Self; 2] {
+        let count = rows.count();
+        #[expect(clippy::cast_sign_loss, reason = "a share is not below zero")]
+        let out = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as usize).min(count);
+        let mut order = shuffled(count, &mut ChaCha8Rng::seed_from_u64(seed));
+        let mut learned = order.split_off(out);
+        learned.sort_unstable();
+        order.sort_unstable();
+        [learned, order].map(|chosen| Self { rows, chosen })
+    }
+}
+
+impl Rows for Subset<'_> {
+    fn count(&self) -> usize {
+        self.chosen.len()
+    }
+
+    fn row(&self, index: usize) -> Result<Tokens> {
+        let missing =
+            || Error::new(ErrorKind::NotFound, format!("no row {index} of {}", self.chosen.len()));
+        self.rows.row(*self.chosen.get(index).ok_or_else(missing)?)
+    }
+}
+
+/// The numbers below `count` in an order decided by `random` (Fisher and Yates).
+pub(crate) fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        // A remainder of 64 bits favours no number measurably.
+        let other = random.next_u64() % (last as u64 + 1);
+        order.swap(last, other as usize);
+    }
+    order
 }

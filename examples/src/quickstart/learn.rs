@@ -6,7 +6,7 @@ use openledger_attribution::Corpus;
 use openledger_chain::{ModelEntry, Models, Price};
 use openledger_core::{Amount, B256, Result, encode};
 use openledger_model::{Adapter, AdapterFiles, Lora, LoraConfig, Model, Template, Tokens};
-use openledger_train::{Backend, Native, Optimiser, Plan, Schedule, TrainingRecord, fit};
+use openledger_train::{Backend, Native, Plan, Schedule, TrainingConfig, TrainingRecord, fit};
 
 use super::{Options, World, collect::Collected};
 use crate::{
@@ -81,36 +81,35 @@ async fn train_one(
         indices.iter().map(|&index| &datanets[index]),
     )?;
     let network = Arc::new(world.model.network().clone());
-    let config = LoraConfig::default()
+    let mut config = TrainingConfig::default();
+    config.lora = LoraConfig::default()
         .with_rank(options.rank, 2.0 * options.rank as f64)
         .with_base(world.model.id().to_string());
-    let plan = Plan::default().with_epochs(options.passes()).with_batch(8).with_rate(
+    config.plan = Plan::default().with_epochs(options.passes()).with_batch(8).with_rate(
         options.rate,
         10,
         Schedule::Cosine,
     );
-    let optimiser = Optimiser::default();
-    let start = Lora::init(&network, &config, SEED)?.to_files(&network, &config);
-    let mut run = Native.start(Arc::clone(&network), &config, optimiser, &start.weights)?;
+    config.data.template = world.template.clone();
+    config.data.max_tokens = options.max_tokens;
+    config.seed = SEED;
+    let TrainingConfig { lora, plan, .. } = &config;
+    let start = Lora::init(&network, lora, SEED)?.to_files(&network, lora);
+    let mut run = Native.start(Arc::clone(&network), lora, config.optimiser, &start.weights)?;
     let rows: Vec<Tokens> = corpus.rows().iter().map(|row| row.tokens.clone()).collect();
     let progress = bar(&format!("training `{name}`"), plan.steps(rows.len()));
-    let fitted = fit(&mut *run, &rows, &plan, |event| {
+    let fitted = fit(&mut *run, &rows, plan, |event| {
         progress.set_message(format!("loss {:.3}", event.done.loss));
         progress.inc(1);
         ControlFlow::Continue(())
     })?;
     progress.finish_and_clear();
-    let (loss_first, loss_last) = fitted.first_and_last(&plan, rows.len());
-    let files = AdapterFiles::new(config.to_json(), run.snapshot()?);
+    let (loss_first, loss_last) = fitted.first_and_last(plan, rows.len());
+    let files = AdapterFiles::new(lora.to_json(), run.snapshot()?);
     let record = TrainingRecord {
         model: world.model.id(),
         datanets: corpus.versions().to_vec(),
-        template: world.template.clone(),
-        max_tokens: options.max_tokens,
-        lora: config,
-        plan,
-        optimiser,
-        seed: SEED,
+        config,
         adapter: files.id(),
     };
     publish(world, &files, &record).await?;

@@ -9,6 +9,7 @@ const MAX_RANK: usize = 4096;
 
 /// What a LoRA adapter is made of, as `adapter_config.json` says it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct LoraConfig {
     /// The rank of the matrices.

@@ -3,7 +3,7 @@
 use openledger_core::Result;
 use openledger_model::{Batch, Gradients, Network, Param, Tape, Tokens, Trainable};
 
-use super::{Run, Step, clip_factor, count_labels};
+use super::{Evaluate, Evaluation, Resume, Run, Step, clip_factor, count_labels, resume::Snapshot};
 use crate::{
     Optimiser,
     optimiser::{State, Tensor},
@@ -68,5 +68,31 @@ impl Run for BaseRun {
 
     fn snapshot(&self) -> Result<Vec<u8>> {
         Ok(self.network.weights().to_safetensors())
+    }
+}
+
+impl Resume for BaseRun {
+    fn state(&self) -> Result<Vec<u8>> {
+        let weights = self.network.weights();
+        let tensors = weights.params().map(|param| weights.data(param));
+        Ok(Snapshot::new(&self.optimiser, tensors, &self.state, true).to_bytes())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let params: Vec<Param> = self.network.weights().params().collect();
+        let sizes: Vec<usize> =
+            params.iter().map(|&param| self.network.weights().data(param).len()).collect();
+        let (tensors, state) = Snapshot::parse(state)?.take(&self.optimiser, &sizes)?;
+        for (param, data) in params.into_iter().zip(tensors) {
+            self.network.data_mut(param).copy_from_slice(&data);
+        }
+        self.state = state;
+        Ok(())
+    }
+}
+
+impl Evaluate for BaseRun {
+    fn evaluate(&self, rows: &[&Tokens]) -> Result<Evaluation> {
+        Evaluation::of(&self.network, None, rows)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openledger_core::ErrorKind;
 use openledger_model::{Lora, LoraConfig, Network, Tokens};
 
-use super::{Backend, Run};
+use super::{Backend, Resume, Run};
 use crate::Optimiser;
 
 /// Checks `backend` against the contract of [`Run`], on a small network.
@@ -32,6 +32,27 @@ pub fn check(backend: &dyn Backend, network: &Arc<Network>) {
         backend.start(Arc::clone(network), &config, Optimiser::default(), b"garbage").is_err(),
         "a start that is no safetensors file is refused"
     );
+}
+
+/// Checks that runs which `begin` starts, each as the others, keep the contract of [`Resume`].
+///
+/// # Panics
+/// On the first line of the contract that does not hold.
+pub fn check_resume<R: Resume + Run>(begin: impl Fn() -> R) {
+    let rows = [Tokens::new(&[1, 2], &[3, 4, 5]), Tokens::new(&[], &[6, 7, 8, 9])];
+    let rows: Vec<&Tokens> = rows.iter().collect();
+    let mut first = begin();
+    for taken in 0..4 {
+        let mut second = begin();
+        let state = first.state().expect("a state");
+        second.restore(&state).expect("the state of a run like this");
+        assert_eq!(second.state().expect("a state"), state, "after {taken} steps");
+        assert!(second.restore(&state[..state.len() / 2]).is_err(), "half a state is refused");
+        assert_eq!(second.state().expect("a state"), state, "and changes nothing");
+        let step = first.step(&rows, 1e-2, Some(1.0)).expect("a step is taken");
+        assert_eq!(second.step(&rows, 1e-2, Some(1.0)).expect("a step is taken"), step);
+        assert_eq!(second.snapshot().expect("a snapshot"), first.snapshot().expect("a snapshot"));
+    }
 }
 
 fn snapshot_of_the_start_is_the_start(run: &dyn Run, start: &[u8]) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openledger_core::{Error, Result};
 use openledger_model::{Gradients, Lora, LoraConfig, Network};
 
-use super::clip_factor;
+use super::{clip_factor, resume::Snapshot};
 use crate::{
     Optimiser,
     optimiser::{State, Tensor},
@@ -59,6 +59,22 @@ impl Learner {
             Tensor { parameter, gradient, decays: true, ratio }
         });
         self.state.step(&self.optimiser, rate, tensors);
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> Vec<u8> {
+        let matrices = self.lora.pairs().flat_map(|(_, pair)| [&pair.a[..], &pair.b[..]]);
+        Snapshot::new(&self.optimiser, matrices, &self.state, self.proven).to_bytes()
+    }
+
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let stored = Snapshot::parse(state)?;
+        let sizes: Vec<usize> =
+            self.lora.pairs().flat_map(|(_, pair)| [pair.a.len(), pair.b.len()]).collect();
+        let (matrices, state) = stored.take(&self.optimiser, &sizes)?;
+        let ours = self.lora.pairs_mut().flat_map(|(_, pair)| [&mut pair.a, &mut pair.b]);
+        ours.zip(matrices).for_each(|(ours, stored)| *ours = stored);
+        (self.state, self.proven) = (state, stored.proven);
         Ok(())
     }
 

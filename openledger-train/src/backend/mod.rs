@@ -7,8 +7,10 @@ mod base;
 mod candle;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod evaluate;
 mod learner;
 mod native;
+mod resume;
 
 use std::{fmt, sync::Arc};
 
@@ -17,8 +19,10 @@ use openledger_model::{LoraConfig, Network, Tokens};
 
 pub use base::BaseRun;
 pub use candle::Candle;
+pub use evaluate::{Evaluate, Evaluation, evaluate};
 pub(crate) use learner::Learner;
-pub use native::Native;
+pub use native::{Native, NativeRun};
+pub use resume::Resume;
 
 use crate::Optimiser;
 

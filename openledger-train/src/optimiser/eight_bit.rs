@@ -65,6 +65,16 @@ impl Blocks {
         blocks
     }
 
+    /// The codes and the scales of their blocks.
+    pub(super) fn parts(&self) -> (&[u8], &[f32]) {
+        (&self.codes, &self.scales)
+    }
+
+    /// Takes as many codes and scales as there are.
+    pub(super) fn set_parts(&mut self, codes: Vec<u8>, scales: Vec<f32>) {
+        (self.codes, self.scales) = (codes, scales);
+    }
+
     pub(super) fn load(&self) -> Vec<f32> {
         let blocks = self.codes.chunks(BLOCK).zip(&self.scales);
         blocks

@@ -4,6 +4,7 @@ mod adamw;
 mod eight_bit;
 mod lion;
 mod sgd;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ pub use adamw::AdamW;
 pub use eight_bit::AdamW8bit;
 pub use lion::Lion;
 pub use sgd::Sgd;
+pub(crate) use stored::Stored;
 
 /// An optimiser and its constants. The step size is given with each step.
 ///

@@ -7,6 +7,11 @@
 
 mod backends;
 mod data;
+mod export;
+mod kill;
+mod log;
 mod loop_;
 mod parity;
 mod parquet;
+mod preflight;
+mod session;

@@ -1,0 +1,286 @@
+//! Trains an adapter on rows in files.
+//!
+//! ```text
+//! cargo run --release --example train -- --model base --data rows.jsonl --out adapter
+//! ```
+//! A run that was interrupted goes on with `--resume`, and ends with the same bytes.
+#![expect(clippy::print_stdout, reason = "an app talks to its user")]
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::{Parser, ValueEnum};
+use indicatif::ProgressBar;
+use openledger_core::{Error, ErrorKind, Result, Row, file};
+use openledger_examples::{Process, bar, cpu_seconds};
+use openledger_model::{AdapterFiles, Lora, Model, ModelFiles, Tokens};
+use openledger_train::{
+    DataConfig, DataFile, Event, EventLog, Happening, NativeRun, NextToken, Objective, Precision,
+    Rows, Session, Stop, Subset, TrainingConfig, TrainingRecord, check_export, merge, preflight,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Trains an adapter on rows in files.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Folder of the base model, as Hugging Face has it.
+    #[arg(long)]
+    model: PathBuf,
+    /// Files of rows, one JSON object a line; those of the configuration if none is given.
+    #[arg(long, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Files of rows that are held out.
+    #[arg(long, num_args = 1..)]
+    eval: Vec<PathBuf>,
+    /// Folder for the adapter, the training record and the checkpoint.
+    #[arg(long)]
+    out: PathBuf,
+    /// Configuration in JSON; what it leaves out has its default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// File for events, one a line; `events.jsonl` beside the adapter if none is given.
+    #[arg(long)]
+    events: Option<PathBuf>,
+    /// Goes on from the checkpoint, if there is one.
+    #[arg(long)]
+    resume: bool,
+    /// Refuses a run that needs more memory, in MB.
+    #[arg(long)]
+    memory: Option<u64>,
+    /// Writes the base model with the adapter in its weights as well.
+    #[arg(long, value_enum)]
+    merge: Option<Dtype>,
+    /// Threads that compute; the result does not depend on it.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+}
+
+/// The largest configuration read: 1 MiB.
+const MAX_CONFIG: u64 = 1 << 20;
+/// The largest file of rows read: 1 GiB.
+const MAX_DATA: u64 = 1 << 30;
+
+fn main() {
+    if let Err(error) = run(&Options::parse()) {
+        openledger_examples::exit(&error);
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    if let Some(threads) = options.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Error::invalid("cannot start threads").with_source(e.to_string()))?;
+    }
+    let mut config = configuration(options)?;
+    if config.objective != Objective::NextToken {
+        let message = "rows with one answer teach no preference: set `objective` to `next_token`";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let base = ModelFiles::read(&options.model)?;
+    let model = Model::load(&base)?;
+    let data = config.data.clone();
+    let all = read(&model, &data, &mut config.data.files)?;
+    let [learned, part] = Subset::hold_out(&all, config.evaluation.share, config.seed);
+    let mut held_out = (0..part.count()).map(|row| part.row(row)).collect::<Result<Vec<_>>>()?;
+    held_out.extend(read(&model, &data, &mut config.evaluation.files)?);
+    let steps = config.plan.steps(learned.count());
+    if !held_out.is_empty() && config.evaluation.every.is_none() {
+        config.evaluation.every = Some(steps.div_ceil(10).max(1));
+    }
+    println!("{} rows to learn in {steps} steps, {} held out", learned.count(), held_out.len());
+
+    let network = Arc::new(model.network().clone());
+    let limit = options.memory.map(|mb| mb * 1_000_000);
+    println!("{}", preflight(&network, &learned, &config, limit)?);
+
+    std::fs::create_dir_all(&options.out).map_err(|e| {
+        Error::new(ErrorKind::Unavailable, format!("cannot make `{}`", options.out.display()))
+            .with_source(e)
+    })?;
+    let events = options.events.clone().unwrap_or_else(|| options.out.join("events.jsonl"));
+    let checkpoint = options.out.join("checkpoint");
+    let start = Lora::init(&network, &config.lora, config.seed)?.to_files(&network, &config.lora);
+    let run =
+        NativeRun::start(Arc::clone(&network), &config.lora, config.optimiser, &start.weights)?
+            .with_micro_batch(config.micro_batch);
+    let mut lesson = NextToken::new(run, &learned).with_evaluation_batch(config.plan.batch);
+    if !held_out.is_empty() {
+        lesson = lesson.with_held_out(&held_out);
+    }
+    let (progress, meter) = (bar("training", steps), Process::new());
+    let trained = Session::new(model.id(), &config)
+        .with_checkpoint(&checkpoint)
+        .with_resume(options.resume)
+        .with_log(EventLog::open(&events)?)
+        .with_meter(&meter)
+        .train(&mut lesson, |event| show(&progress, event))?;
+    progress.finish_and_clear();
+
+    let files = AdapterFiles::new(config.lora.to_json(), trained.adapter);
+    files.write(&options.out)?;
+    let record = TrainingRecord {
+        model: model.id(),
+        datanets: Vec::new(),
+        config: config.clone(),
+        adapter: files.id(),
+    };
+    let record_path = options.out.join("training.json");
+    file::write(&record_path, &record.to_json())?;
+    let course = &trained.course;
+    if let (Some(first), Some(last), Some(best)) =
+        (course.evaluations.first(), course.evaluations.last(), course.best())
+    {
+        println!(
+            "loss of rows held out {:.4} at first, {:.4} at last, {:.4} at best (step {})",
+            first.loss, last.loss, best.loss, best.step
+        );
+    }
+    let steps = course.losses.len();
+    let early = if trained.reason == Stop::Early { ", ended early" } else { "" };
+    println!("{steps} steps{early} in {:.1} CPU seconds", cpu_seconds());
+    println!("adapter    {} in `{}`", files.id(), options.out.display());
+    println!("record     `{}`", record_path.display());
+    println!("events     `{}`", events.display());
+    println!("checkpoint `{}`", checkpoint.display());
+    match options.merge {
+        Some(dtype) => {
+            let lora = Lora::from_safetensors(&network, &config.lora, &files.weights)?;
+            export(options, dtype, &base, &model, &lora, &learned)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The configuration, with the files named on the command line.
+fn configuration(options: &Options) -> Result<TrainingConfig> {
+    let mut config = match &options.config {
+        Some(path) => TrainingConfig::parse(&file::read(path, MAX_CONFIG)?).map_err(|e| {
+            Error::new(e.kind(), format!("cannot use `{}`", path.display())).with_source(e)
+        })?,
+        None => TrainingConfig::default(),
+    };
+    let named = |files: &[PathBuf]| {
+        files.iter().map(|path| DataFile::new(path.display().to_string())).collect()
+    };
+    if !options.data.is_empty() {
+        config.data.files = named(&options.data);
+    }
+    if !options.eval.is_empty() {
+        config.evaluation.files = named(&options.eval);
+    }
+    if config.data.files.is_empty() {
+        return Err(Error::invalid("no file of rows: give `--data` or `data.files`"));
+    }
+    Ok(config)
+}
+
+/// What the reader of rows is told: the fields of a line that are prompt and completion, and after how
+/// many rows of a file to stop.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Reader {
+    prompt: String,
+    completion: String,
+    rows: Option<usize>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { prompt: "prompt".to_owned(), completion: "completion".to_owned(), rows: None }
+    }
+}
+
+/// Reads the rows of `files` as tokens, and notes what the files hold.
+fn read(model: &Model, data: &DataConfig, files: &mut [DataFile]) -> Result<Vec<Tokens>> {
+    let reader = match &data.reader {
+        Value::Null => Reader::default(),
+        words => Reader::deserialize(words)
+            .map_err(|e| Error::invalid("cannot use `data.reader`").with_source(e))?,
+    };
+    let mut rows = Vec::new();
+    for file in files {
+        let bytes = file::read(Path::new(&file.path), MAX_DATA)?;
+        *file = file.clone().with_content(&bytes)?;
+        let lines = bytes.split(|&byte| byte == b'\n').zip(1..);
+        let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
+        for (line, number) in lines.take(reader.rows.unwrap_or(usize::MAX)) {
+            let at = |e: Error| {
+                let message = format!("`{}`, line {number}", file.path);
+                Error::new(e.kind(), message).with_source(e)
+            };
+            rows.push(row(model, data, &reader, line).map_err(at)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn row(model: &Model, data: &DataConfig, reader: &Reader, line: &[u8]) -> Result<Tokens> {
+    let fields: Value =
+        serde_json::from_slice(line).map_err(|e| Error::invalid("not JSON").with_source(e))?;
+    let text = |field: &str| {
+        fields.get(field).and_then(Value::as_str).ok_or_else(|| {
+            Error::invalid(format!("no text `{field}`: set `data.reader` to the fields there are"))
+        })
+    };
+    let row = Row::exchange(text(&reader.prompt)?, text(&reader.completion)?)?;
+    data.template.row(model.tokenizer(), &row, model.eos(), data.max_tokens)
+}
+
+/// Shows an event on the bar.
+fn show(progress: &ProgressBar, event: &Event) -> ControlFlow<()> {
+    match &event.what {
+        Happening::Started { step, .. } => progress.set_position(*step),
+        Happening::Step(step) => {
+            progress.set_position(step.step);
+            progress.set_message(format!("loss {:.3}", step.loss));
+        }
+        Happening::Evaluation { step, loss, perplexity, best, .. } => {
+            let best = if *best { ", the best so far" } else { "" };
+            progress.suspend(|| {
+                println!("step {step}: held out {loss:.4}, perplexity {perplexity:.2}{best}");
+            });
+        }
+        _ => {}
+    }
+    ControlFlow::Continue(())
+}
+
+/// Writes the merged model and checks that it answers as base and adapter do.
+fn export(
+    options: &Options,
+    dtype: Dtype,
+    base: &ModelFiles,
+    model: &Model,
+    lora: &Lora,
+    rows: &impl Rows,
+) -> Result<()> {
+    let precision = match dtype {
+        Dtype::F32 => Precision::F32,
+        Dtype::Bf16 => Precision::Bf16,
+    };
+    let network = model.network();
+    let merged = merge(base, network, lora, precision)?;
+    let folder = options.out.join("merged");
+    merged.write(&folder)?;
+    let prompts: Vec<Tokens> =
+        (0..rows.count().min(4)).map(|row| rows.row(row)).collect::<Result<_>>()?;
+    let prompts: Vec<&[u32]> = prompts.iter().map(|row| &row.tokens[..row.prompt.max(1)]).collect();
+    let check = check_export(&ModelFiles::read(&folder)?, precision, network, lora, &prompts)?;
+    println!(
+        "merged     `{}`, logits within {:.1e} of {:.1e} allowed",
+        folder.display(),
+        check.max_difference,
+        check.tolerance
+    );
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! Everything that decides what a run makes.
+
+mod strict;
+
+use openledger_core::{B256, ContentHash, Error, ErrorKind, Result, digest};
+use openledger_model::{LoraConfig, Template};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Optimiser, Plan, Preference};
+
+/// The largest configuration read: 1 MiB.
+const MAX_CONFIG: usize = 1 << 20;
+
+/// The configuration of a run: the same one, with the same base model, gives the same adapter, byte
+/// for byte. It goes into the training record as it is. How many threads compute is not part of it,
+/// because results do not depend on it.
+///
+/// # Examples
+/// ```
+/// use openledger_train::TrainingConfig;
+///
+/// let config = TrainingConfig::parse(br#"{"plan": {"epochs": 3}, "evaluation": {"every": 50}}"#)?;
+/// assert_eq!((config.plan.epochs, config.plan.batch), (3, 8));
+///
+/// let error = TrainingConfig::parse(br#"{"plan": {"epoch": 3}}"#).unwrap_err();
+/// assert_eq!(error.to_string(), "unknown field `plan.epoch`, did you mean `epochs`?");
+/// # Ok::<(), openledger_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TrainingConfig {
+    /// What is learned.
+    pub data: DataConfig,
+    /// The adapter's shape.
+    pub lora: LoraConfig,
+    /// The optimiser.
+    pub optimiser: Optimiser,
+    /// The course of the run.
+    pub plan: Plan,
+    /// Rows of a step that are computed at a time, to save memory; all of them if none is said. It
+    /// changes the last bits, see [`NativeRun::with_micro_batch`](crate::NativeRun::with_micro_batch).
+    pub micro_batch: Option<usize>,
+    /// What is made smaller.
+    pub objective: Objective,
+    /// Decides the matrices training starts from, and which rows are held out.
+    pub seed: u64,
+    /// When the run is evaluated, on what, and when it ends early.
+    pub evaluation: EvaluationConfig,
+    /// Steps between checkpoints; none but at the end if none is said. It does not change the result.
+    pub checkpoint_every: Option<usize>,
+}
+
+/// What is learned.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DataConfig {
+    /// The files with rows, in their order.
+    pub files: Vec<DataFile>,
+    /// What the reader of the files is told, in its own words: format, columns.
+    pub reader: Value,
+    /// How rows become text.
+    pub template: Template,
+    /// The longest row in tokens; the rest of longer ones is cut.
+    pub max_tokens: usize,
+}
+
+/// A file, and what was in it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct DataFile {
+    /// Where it lies.
+    pub path: String,
+    /// The hash of its bytes, once they were read.
+    #[serde(default)]
+    pub hash: Option<ContentHash>,
+}
+
+/// What is made smaller.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Objective {
+    /// The mean of `-ln p` of the label tokens.
+    #[default]
+    NextToken,
+    /// A preference between two answers.
+    Preference(Preference),
+}
+
+/// When a run is evaluated, on what, and when it ends early.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct EvaluationConfig {
+    /// Steps between evaluations; there is one before the first step and one after the last as well.
+    /// Never if none is said.
+    pub every: Option<usize>,
+    /// The part of the rows that is held out, below one.
+    pub share: f64,
+    /// Files whose rows are held out, beside that part.
+    pub files: Vec<DataFile>,
+    /// How many evaluations in a row may bring nothing before the run ends.
+    pub patience: Option<usize>,
+    /// By how much the loss must fall to count as better.
+    pub least: f64,
+}
+
+impl Default for TrainingConfig {
+    /// The defaults of each part, with a checkpoint every hundred steps.
+    fn default() -> Self {
+        Self {
+            data: DataConfig::default(),
+            lora: LoraConfig::default(),
+            optimiser: Optimiser::default(),
+            plan: Plan::default(),
+            micro_batch: None,
+            objective: Objective::default(),
+            seed: 0,
+            evaluation: EvaluationConfig::default(),
+            checkpoint_every: Some(100),
+        }
+    }
+}
+
+impl Default for DataConfig {
+    /// No files, and rows of at most 512 tokens.
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            reader: Value::Null,
+            template: Template::default(),
+            max_tokens: 512,
+        }
+    }
+}
+
+impl DataFile {
+    /// Names a file that was not read yet.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), hash: None }
+    }
+
+    /// Returns this with the hash of `bytes`, what was read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if it is known to have held something else.
+    pub fn with_content(mut self, bytes: &[u8]) -> Result<Self> {
+        let found = ContentHash::of(bytes);
+        if let Some(expected) = self.hash.filter(|&hash| hash != found) {
+            let path = &self.path;
+            let message = format!("`{path}` has the hash {found}, the configuration {expected}");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        self.hash = Some(found);
+        Ok(self)
+    }
+}
+
+impl TrainingConfig {
+    /// Reads a configuration in JSON; what is left out has its default.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] over 1 MiB; [`ErrorKind::Invalid`] if it is not JSON, naming a field that
+    /// is not known and the nearest that is, or as [`check`](Self::check).
+    pub fn parse(json: &[u8]) -> Result<Self> {
+        if json.len() > MAX_CONFIG {
+            let message = format!("a configuration of {} bytes, {MAX_CONFIG} allowed", json.len());
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
+        let bad = |e| Error::invalid("cannot read the training configuration").with_source(e);
+        let given: Value = serde_json::from_slice(json).map_err(bad)?;
+        // Of the bytes, not of the value: the error names line and column.
+        let config: Self = serde_json::from_slice(json).map_err(bad)?;
+        let known = serde_json::to_value(&config).map_err(bad)?;
+        strict::check(&given, &known, "")?;
+        config.check()?;
+        // The last digit of a number with sixteen may change in reading, and with it the digest.
+        if serde_json::from_slice::<Self>(&config.to_json()).map_err(bad)? != config {
+            return Err(Error::invalid("a number with more than fifteen digits: round it"));
+        }
+        Ok(config)
+    }
+
+    /// Returns the configuration as JSON, the same bytes every time.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and finite numbers are always JSON")
+    }
+
+    /// Checks that the numbers make sense.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] naming the field and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let Self { plan, evaluation, .. } = self;
+        for (field, value) in [
+            ("plan.epochs", Some(plan.epochs)),
+            ("plan.batch", Some(plan.batch)),
+            ("micro_batch", self.micro_batch),
+            ("evaluation.every", evaluation.every),
+            ("evaluation.patience", evaluation.patience),
+            ("checkpoint_every", self.checkpoint_every),
+        ] {
+            if value == Some(0) {
+                return Err(Error::invalid(format!("`{field}` is 0: give 1 or more")));
+            }
+        }
+        if self.data.max_tokens < 2 {
+            return Err(Error::invalid("`data.max_tokens` is below 2: no token would follow one"));
+        }
+        if !(plan.rate.is_finite() && plan.rate > 0.0) {
+            return Err(Error::invalid(format!("`plan.rate` is {}, not above 0", plan.rate)));
+        }
+        if !(0.0..1.0).contains(&evaluation.share) {
+            let share = evaluation.share;
+            return Err(Error::invalid(format!("`evaluation.share` is {share}, not 0 to below 1")));
+        }
+        if evaluation.patience.is_some() && evaluation.every.is_none() {
+            return Err(Error::invalid("`evaluation.patience` without `evaluation.every`"));
+        }
+        Ok(())
+    }
+
+    /// Returns the digest of what decides the steps of a run, apart from its rows: neither where files
+    /// lie nor when checkpoints are written.
+    pub(crate) fn digest(&self) -> B256 {
+        let mut config = self.clone();
+        config.data.files.clear();
+        config.evaluation.files.clear();
+        config.checkpoint_every = None;
+        digest("openledger.training-config.v1", &config.to_json())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn configurations_with_bytes_changed_are_read_and_written_the_same_or_refused(
+            changes in prop::collection::vec((0usize..2000, any::<u8>()), 0..4),
+        ) {
+            let mut json = TrainingConfig::default().to_json();
+            for (at, byte) in changes {
+                let at = at % json.len();
+                json[at] = byte;
+            }
+            if let Ok(config) = TrainingConfig::parse(&json) {
+                prop_assert_eq!(TrainingConfig::parse(&config.to_json()).unwrap(), config);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut config = TrainingConfig::default();
+        assert_eq!(TrainingConfig::parse(&config.to_json()).unwrap(), config);
+        assert_eq!(TrainingConfig::parse(b"{}").unwrap(), config);
+        config.data.files = vec![DataFile::new("rows.jsonl").with_content(b"{}").unwrap()];
+        config.data.reader = serde_json::json!({"columns": {"prompt": "q"}});
+        config.objective = Objective::Preference(Preference::Dpo { beta: 0.1 });
+        config.evaluation.every = Some(3);
+        config.evaluation.patience = Some(2);
+        assert_eq!(TrainingConfig::parse(&config.to_json()).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_with_the_nearest_known_name() {
+        for (json, expected) in [
+            (r#"{"pln": {}}"#, "`pln`, did you mean `plan`?"),
+            (r#"{"lora": {"rnk": 4}}"#, "`lora.rnk`, did you mean `rank`?"),
+            (r#"{"data": {"files": [{"path": "a", "hsh": 1}]}}"#, "`data.files[0].hsh`, did you"),
+            (r#"{"optimiser": {"rule": {"lion": {"beta3": 1}}}}"#, "beta3`, did you mean `beta"),
+        ] {
+            let error = TrainingConfig::parse(json.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let free = br#"{"data": {"reader": {"anything": {"at": "all"}}}}"#;
+        assert!(TrainingConfig::parse(free).is_ok(), "the reader's words are its own");
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused_by_name() {
+        for (json, field) in [
+            (r#"{"plan": {"batch": 0}}"#, "plan.batch"),
+            (r#"{"plan": {"rate": -1}}"#, "plan.rate"),
+            (r#"{"micro_batch": 0}"#, "micro_batch"),
+            (r#"{"evaluation": {"share": 1.0}}"#, "evaluation.share"),
+            (r#"{"evaluation": {"patience": 3}}"#, "evaluation.every"),
+            (r#"{"data": {"max_tokens": 1}}"#, "data.max_tokens"),
+        ] {
+            let error = TrainingConfig::parse(json.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_is_refused() {
+        let file = DataFile::new("rows.jsonl").with_content(b"one").unwrap();
+        assert!(file.clone().with_content(b"one").is_ok());
+        assert_eq!(file.with_content(b"two").unwrap_err().kind(), ErrorKind::Conflict);
+    }
+
+    #[test]
+    fn the_digest_is_of_what_decides_the_steps() {
+        let config = TrainingConfig::default();
+        let mut moved = config.clone();
+        moved.data.files = vec![DataFile::new("elsewhere")];
+        moved.checkpoint_every = Some(7);
+        assert_eq!(moved.digest(), config.digest());
+        let mut other = config.clone();
+        other.plan.rate *= 2.0;
+        assert_ne!(other.digest(), config.digest());
+    }
+}
