@@ -17,7 +17,10 @@ pub mod testing;
 mod tokenizer;
 mod weights;
 
-pub use adapter::{Adapter, AdapterFiles, Lora, LoraConfig, Pair, Targets};
+pub use adapter::{
+    Adapter, AdapterFiles, Direction, Lora, LoraConfig, Pair, Part, Patterns, Saved, Selection, Start,
+    Table, Targets,
+};
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use families::LlamaConfig;

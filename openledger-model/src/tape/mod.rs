@@ -10,7 +10,7 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy_each, gemm, gemm_packed,
+    Causal, Heads, Into, LabelLoss, Mat, Packed, add_assign, axpy, cross_entropy_each, gemm, gemm_packed,
     rms_norm, swiglu,
 };
 
@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use gradients::Gradients;
 
 use crate::{
-    Lora, Network,
+    Direction, Lora, Network, Saved, Table,
     ops::{Attention, Latent, Linear, Mixture, Ops},
     router::{Chosen, Router},
     weights::Param,
@@ -33,9 +33,10 @@ const LOSS_ROWS: usize = 128;
 pub enum Trainable {
     /// Nothing: only the forward pass is wanted.
     Nothing,
-    /// The matrices of the adapter.
+    /// The matrices of the adapter, its magnitudes and tables.
     Lora,
-    /// Every weight of the base model; an adapter is applied but stays as it is.
+    /// Every weight of the base model; an adapter is applied but stays as it is, and what `DoRA`
+    /// multiplies by counts as constant.
     Base,
 }
 
@@ -99,6 +100,7 @@ enum Step {
         x: usize,
         linear: Linear,
         lowered: Option<Vec<f32>>,
+        directed: Option<Directed>,
     },
     Attend {
         qkv: [usize; 3],
@@ -135,6 +137,14 @@ enum Step {
         x: usize,
         y: usize,
     },
+}
+
+/// What `DoRA` multiplied by, and what it multiplied.
+#[derive(Debug)]
+struct Directed {
+    direction: Direction,
+    /// Empty if the magnitude is not trained.
+    product: Vec<f32>,
 }
 
 /// What a router did.
@@ -189,7 +199,7 @@ impl<'a> Tape<'a> {
     /// Returns the logits of all tokens, `[tokens, vocabulary]`.
     pub fn logits(&self, hidden: &Rows) -> Vec<f32> {
         let node = &self.nodes[hidden.0];
-        let packed = self.network.weights().packed(self.network.decoder().head().weight);
+        let packed = self.head();
         let mut logits = vec![0.0; self.batch.tokens().len() * packed.cols()];
         let x = Mat::new(&node.value, self.batch.tokens().len(), node.width);
         gemm_packed(Into::Set(&mut logits), x, packed);
@@ -219,11 +229,13 @@ impl<'a> Tape<'a> {
         assert_eq!(scales.len(), labels.len(), "one scale for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let weight = self.network.weights().packed(head.weight);
-        let table = Mat::new(self.network.weights().data(head.weight), weight.cols(), width);
+        let weight = self.head();
+        let own = self.lora.and_then(|lora| lora.table(Saved::Head));
+        let table = own.map_or_else(|| self.network.weights().data(head.weight), Table::data);
+        let table = Mat::new(table, weight.cols(), width);
         let mut dhidden = vec![0.0; if node.differentiable { node.value.len() } else { 0 }];
-        let mut dhead = (self.trainable == Trainable::Base)
-            .then(|| vec![0.0; self.network.weights().data(head.weight).len()]);
+        let trained = self.trains_base() || (self.trains_lora() && own.is_some());
+        let mut dhead = trained.then(|| vec![0.0; weight.cols() * width]);
         let mut losses = vec![0.0; labels.len()];
         self.each_labelled(hidden, labels, |rows, x, logits| {
             let labels: Vec<Option<u32>> = rows.iter().map(|&row| labels[row]).collect();
@@ -270,7 +282,7 @@ impl<'a> Tape<'a> {
         assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let weight = self.network.weights().packed(self.network.decoder().head().weight);
+        let weight = self.head();
         let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
         for rows in labelled.chunks(LOSS_ROWS) {
             let x: Vec<f32> = rows
@@ -303,6 +315,18 @@ impl<'a> Tape<'a> {
         self.trainable == Trainable::Base
     }
 
+    fn trains_lora(&self) -> bool {
+        self.trainable == Trainable::Lora
+    }
+
+    /// The head, `[width, vocabulary]`: the adapter's if it has its own.
+    fn head(&self) -> &'a Packed {
+        match self.lora.and_then(|lora| lora.table(Saved::Head)) {
+            Some(table) => table.packed(),
+            None => self.network.weights().packed(self.network.decoder().head().weight),
+        }
+    }
+
     fn differentiable(&self, rows: &Rows) -> bool {
         self.nodes[rows.0].differentiable
     }
@@ -330,6 +354,13 @@ impl<'a> Tape<'a> {
     }
 }
 
+/// Multiplies each row by `factors`, element by element.
+fn scale_columns(rows: &mut [f32], factors: &[f32]) {
+    for row in rows.chunks_exact_mut(factors.len().max(1)) {
+        row.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor);
+    }
+}
+
 /// Calls `turn` with the rows of each sequence and their positions.
 fn each_sequence(batch: &Batch, x: &mut [f32], mut turn: impl FnMut(&mut [f32], &[u32])) {
     let width = x.len() / batch.tokens().len().max(1);
@@ -343,11 +374,13 @@ impl Ops for Tape<'_> {
 
     fn embed(&mut self, table: Param) -> Result<Rows> {
         let width = self.network.weights().shape(table)[1];
-        let data = self.network.weights().data(table);
+        let own = self.lora.and_then(|lora| lora.table(Saved::Embedding));
+        let data = own.map_or_else(|| self.network.weights().data(table), Table::data);
         let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
         let value = self.batch.tokens().iter().flat_map(row).copied().collect();
         let rows = self.batch.tokens().len();
-        Ok(self.push(value, rows, self.trains_base(), Step::Embed { table }))
+        let differentiable = self.trains_base() || (self.trains_lora() && own.is_some());
+        Ok(self.push(value, rows, differentiable, Step::Embed { table }))
     }
 
     fn norm(&mut self, x: &Rows, gain: Param, eps: f32) -> Result<Rows> {
@@ -363,10 +396,6 @@ impl Ops for Tape<'_> {
         let rows = self.rows(x.0);
         let mut value = vec![0.0; rows * weight.cols()];
         gemm_packed(Into::Set(&mut value), self.mat(x.0), weight);
-        if let Some(bias) = linear.bias {
-            let bias = self.network.weights().data(bias);
-            value.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
-        }
         let pair = self.lora.and_then(|lora| lora.at(linear.weight));
         let lowered = pair.map(|pair| {
             let width = self.nodes[x.0].width;
@@ -377,9 +406,19 @@ impl Ops for Tape<'_> {
             gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
             lowered
         });
-        let trained = lowered.is_some() && self.trainable == Trainable::Lora;
+        let direction = self.lora.and_then(|lora| lora.direction(self.network, linear.weight));
+        let directed = direction.map(|direction| {
+            let product = if self.trains_lora() { value.clone() } else { Vec::new() };
+            scale_columns(&mut value, &direction.factors);
+            Directed { direction, product }
+        });
+        if let Some(bias) = linear.bias {
+            let bias = self.network.weights().data(bias);
+            value.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
+        }
+        let trained = lowered.is_some() && self.trains_lora();
         let differentiable = self.differentiable(x) || trained || self.trains_base();
-        let step = Step::Project { x: x.0, linear: *linear, lowered };
+        let step = Step::Project { x: x.0, linear: *linear, lowered, directed };
         Ok(self.push(value, rows, differentiable, step))
     }
 

@@ -1,0 +1,176 @@
+//! Adapters at all experts of a layer at once.
+//!
+//! transformers 5 keeps the experts of a layer as two tensors, and PEFT since 0.21 puts one pair of
+//! matrices at each: `gate_up_proj` and `down_proj`, of which the first gets the inner of two nested
+//! wrappers. Of `E` experts with rank `r` (`ParamWrapper.get_delta_weight` of PEFT 0.21):
+//!
+//! ```text
+//! experts.base_layer.lora_A   [E r, hidden]          expert by expert
+//! experts.base_layer.lora_B   [2 intermediate, r E]  column j E + e is the j-th of expert e; gate over up
+//! experts.lora_A              [E r, intermediate]
+//! experts.lora_B              [hidden, r E]
+//! ```
+//!
+//! If only one of the two is targeted there is no `base_layer` in its names. Here every expert has its
+//! own layers, so such files are read as if they had been written expert by expert: gate and up share
+//! `A` and each has its half of `B`.
+
+use std::collections::BTreeMap;
+
+use openledger_core::{Error, ErrorKind, Result};
+
+use super::{LoraConfig, Targets, targets::ends, targets::module};
+use crate::{Network, NamedTensor};
+
+const GATE_UP: &str = "gate_up_proj";
+const DOWN: &str = "down_proj";
+
+/// A layer of an expert, by its module's name.
+struct Expert<'a> {
+    /// The module of all experts, up to `.experts`.
+    all: &'a str,
+    index: usize,
+    leaf: &'a str,
+}
+
+impl<'a> Expert<'a> {
+    fn parse(module: &'a str) -> Option<Self> {
+        let (rest, leaf) = module.rsplit_once('.')?;
+        let (all, index) = rest.rsplit_once('.')?;
+        let index = index.parse().ok()?;
+        all.ends_with(".experts").then_some(Self { all, index, leaf })
+    }
+
+    /// The name of the tensor that holds this layer's weight in transformers 5.
+    fn parameter(&self) -> Option<String> {
+        let parameter = match self.leaf {
+            "gate_proj" | "up_proj" => GATE_UP,
+            "down_proj" => DOWN,
+            _ => return None,
+        };
+        Some(format!("{}.{parameter}", self.all))
+    }
+}
+
+/// For each module the tensor of all experts that `parameters` names and it is a part of.
+pub(super) fn targeted(parameters: &[String], modules: &[&str]) -> Result<Vec<Option<String>>> {
+    if parameters.is_empty() {
+        return Ok(vec![None; modules.len()]);
+    }
+    let all: Vec<Option<String>> =
+        modules.iter().map(|module| Expert::parse(module)?.parameter()).collect();
+    let meant = |found: &str| parameters.iter().any(|parameter| ends(found, parameter));
+    let has = |parameter: &&String| all.iter().flatten().any(|found| ends(found, parameter));
+    if let Some(missing) = parameters.iter().find(|parameter| !has(parameter)) {
+        return Err(Error::invalid(format!(
+            "the model has no experts' tensor `{missing}` for the adapter's `target_parameters`"
+        )));
+    }
+    Ok(all.into_iter().map(|found| found.filter(|found| meant(found))).collect())
+}
+
+impl LoraConfig {
+    /// Returns the same with each expert's layers targeted by themselves, as adapters are written.
+    ///
+    /// # Errors
+    /// Those of [`sites`](Self::sites); [`ErrorKind::Unsupported`] if `layers_to_transform` chooses
+    /// among the other targets, which no pattern can say.
+    pub fn per_expert(&self, network: &Network) -> Result<Self> {
+        if self.parameters.is_empty() {
+            return Ok(self.clone());
+        }
+        if !self.selection.layers.is_empty() {
+            let message = "`layers_to_transform` together with `target_parameters`";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let mut patterns = match &self.targets {
+            Targets::Names(names) => names
+                .iter()
+                .map(|name| format!(r"(?:.*\.)?{}", regex::escape(name)))
+                .collect::<Vec<_>>(),
+            Targets::Pattern(pattern) => vec![format!("(?:{pattern})")],
+        };
+        // What the layers of each tensor are like: the same for all experts.
+        let mut tensors: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for place in self.places(network)?.into_iter().filter(|place| place.fused) {
+            let expert = Expert::parse(module(network, place.site)).map(|expert| {
+                let leaves = match expert.leaf {
+                    "down_proj" => "down_proj",
+                    _ => "(?:gate|up)_proj",
+                };
+                format!(r"{}\.[0-9]+\.{leaves}", regex::escape(expert.all))
+            });
+            tensors.extend(expert.map(|pattern| (pattern, (place.rank, place.alpha))));
+        }
+        let mut config = Self { parameters: Vec::new(), ..self.clone() };
+        let rank = tensors.iter().map(|(pattern, (rank, _))| (pattern.clone(), *rank));
+        let alpha = tensors.iter().map(|(pattern, (_, alpha))| (pattern.clone(), *alpha));
+        config.rank_pattern.0.splice(..0, rank.filter(|(_, rank)| *rank != self.rank));
+        config.alpha_pattern.0.splice(..0, alpha.filter(|(_, alpha)| *alpha != self.alpha));
+        patterns.extend(tensors.into_keys());
+        config.targets = Targets::Pattern(patterns.join("|"));
+        Ok(config)
+    }
+}
+
+/// Replaces tensors of all experts by those of each, under the names PEFT gives to layers of their own.
+/// `rank` is what the configuration says of a module.
+pub(super) fn split(
+    network: &Network,
+    places: &[super::targets::Place],
+    tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+) -> Result<()> {
+    // By the module of all experts and whether it is the last of the two: how many, and the rank.
+    let mut groups: BTreeMap<(&str, bool), Vec<(usize, &str, usize)>> = BTreeMap::new();
+    for place in places.iter().filter(|place| place.fused) {
+        let Some(expert) = Expert::parse(module(network, place.site)) else { continue };
+        let group = groups.entry((expert.all, expert.leaf == DOWN)).or_default();
+        group.push((expert.index, expert.leaf, place.rank));
+    }
+    for (&(all, is_down), layers) in &groups {
+        let nested = !is_down && groups.contains_key(&(all, true));
+        let wrapper = if nested { ".base_layer" } else { "" };
+        let count = layers.iter().map(|&(index, ..)| index + 1).max().unwrap_or(0);
+        let rank = layers.first().map_or(0, |&(.., rank)| rank);
+        let mut take = |side: &str| -> Result<NamedTensor> {
+            let name = format!("base_model.model.{all}{wrapper}.lora_{side}.weight");
+            let (shape, data) = tensors.remove(&name).ok_or_else(|| {
+                Error::invalid(format!("the adapter lacks the tensor `{name}` that it targets"))
+            })?;
+            Ok(NamedTensor { name, shape, data })
+        };
+        let (a, b) = (take("A")?, take("B")?);
+        let experts = count.saturating_mul(rank);
+        let [width, out] = match (&a.shape[..], &b.shape[..]) {
+            (&[rows, width], &[out, columns]) if rows == experts && columns == experts => {
+                [width, out]
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "the adapter's tensors `{}` and `{}` are {:?} and {:?}, not of rank {rank} for {count} experts",
+                    a.name, b.name, a.shape, b.shape
+                )));
+            }
+        };
+        if !is_down && !out.is_multiple_of(2) {
+            return Err(Error::invalid(format!("the adapter's tensor `{}` is {:?}", b.name, b.shape)));
+        }
+        for &(index, leaf, _) in layers {
+            let rows = match leaf {
+                "gate_proj" => 0..out / 2,
+                "up_proj" => out / 2..out,
+                _ => 0..out,
+            };
+            let of_a = &a.data[index * rank * width..(index + 1) * rank * width];
+            let of_b: Vec<f32> = rows
+                .clone()
+                .flat_map(|row| (0..rank).map(move |column| row * experts + column * count + index))
+                .map(|at| b.data[at])
+                .collect();
+            let name = |side: &str| format!("base_model.model.{all}.{index}.{leaf}.lora_{side}.weight");
+            tensors.insert(name("A"), (vec![rank, width], of_a.to_vec()));
+            tensors.insert(name("B"), (vec![rows.len(), rank], of_b));
+        }
+    }
+    Ok(())
+}
