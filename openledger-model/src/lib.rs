@@ -18,8 +18,8 @@ mod tokenizer;
 mod weights;
 
 pub use adapter::{
-    Adapter, AdapterFiles, Direction, Lora, LoraConfig, Pair, Part, Patterns, Saved, Selection, Start,
-    Table, Targets,
+    Adapter, AdapterFiles, Direction, Lora, LoraConfig, Pair, Part, Patterns, Saved, Selection,
+    Start, Table, Targets,
 };
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;

@@ -37,8 +37,7 @@ pub struct LoraConfig {
     /// The base model, as the adapter's author names it.
     pub base: String,
     /// Tensors of all experts of a layer at once, as PEFT since 0.21 targets them
-    /// (`target_parameters`). They are read, and written expert by expert: see
-    /// [`per_expert`](Self::per_expert).
+    /// (`target_parameters`): read so, and written expert by expert.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<String>,
     /// Which of the targets are left out.

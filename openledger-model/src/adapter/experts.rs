@@ -17,10 +17,13 @@
 
 use std::collections::BTreeMap;
 
-use openledger_core::{Error, ErrorKind, Result};
+use openledger_core::{Error, Result};
 
-use super::{LoraConfig, Targets, targets::ends, targets::module};
-use crate::{Network, NamedTensor};
+use super::{
+    LoraConfig, Selection, Targets,
+    targets::{Place, ends, module},
+};
+use crate::{NamedTensor, Network};
 
 const GATE_UP: &str = "gate_up_proj";
 const DOWN: &str = "down_proj";
@@ -73,51 +76,63 @@ impl LoraConfig {
     /// Returns the same with each expert's layers targeted by themselves, as adapters are written.
     ///
     /// # Errors
-    /// Those of [`sites`](Self::sites); [`ErrorKind::Unsupported`] if `layers_to_transform` chooses
-    /// among the other targets, which no pattern can say.
+    /// Those of [`sites`](Self::sites).
     pub fn per_expert(&self, network: &Network) -> Result<Self> {
         if self.parameters.is_empty() {
             return Ok(self.clone());
         }
-        if !self.selection.layers.is_empty() {
-            let message = "`layers_to_transform` together with `target_parameters`";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        let mut patterns = match &self.targets {
-            Targets::Names(names) => names
-                .iter()
-                .map(|name| format!(r"(?:.*\.)?{}", regex::escape(name)))
-                .collect::<Vec<_>>(),
+        let places = self.places(network)?;
+        let mut patterns: Vec<String> = match &self.targets {
+            // Blocks cannot be chosen beside a pattern, and what is left out must not reach the
+            // experts: each layer is named.
+            _ if !self.selection.is_all() => {
+                let others = places.iter().filter(|place| !place.fused);
+                others.map(|place| regex::escape(module(network, place.site))).collect()
+            }
+            Targets::Names(names) => {
+                names.iter().map(|name| format!(r"(?:.*\.)?{}", regex::escape(name))).collect()
+            }
             Targets::Pattern(pattern) => vec![format!("(?:{pattern})")],
         };
         // What the layers of each tensor are like: the same for all experts.
-        let mut tensors: BTreeMap<String, (usize, f64)> = BTreeMap::new();
-        for place in self.places(network)?.into_iter().filter(|place| place.fused) {
-            let expert = Expert::parse(module(network, place.site)).map(|expert| {
-                let leaves = match expert.leaf {
-                    "down_proj" => "down_proj",
-                    _ => "(?:gate|up)_proj",
-                };
-                format!(r"{}\.[0-9]+\.{leaves}", regex::escape(expert.all))
-            });
-            tensors.extend(expert.map(|pattern| (pattern, (place.rank, place.alpha))));
+        let mut tensors: BTreeMap<(&str, bool), (usize, f64)> = BTreeMap::new();
+        for place in places.iter().filter(|place| place.fused) {
+            if let Some(expert) = Expert::parse(module(network, place.site)) {
+                let tensor = (expert.all, expert.leaf == DOWN);
+                tensors.insert(tensor, (place.rank, place.alpha));
+            }
         }
-        let mut config = Self { parameters: Vec::new(), ..self.clone() };
-        let rank = tensors.iter().map(|(pattern, (rank, _))| (pattern.clone(), *rank));
-        let alpha = tensors.iter().map(|(pattern, (_, alpha))| (pattern.clone(), *alpha));
-        config.rank_pattern.0.splice(..0, rank.filter(|(_, rank)| *rank != self.rank));
-        config.alpha_pattern.0.splice(..0, alpha.filter(|(_, alpha)| *alpha != self.alpha));
-        patterns.extend(tensors.into_keys());
+        let mut config =
+            Self { parameters: Vec::new(), selection: Selection::default(), ..self.clone() };
+        let (mut ranks, mut alphas) = (Vec::new(), Vec::new());
+        for ((all, is_down), (rank, alpha)) in tensors {
+            let all = regex::escape(all);
+            let leaves = if is_down { DOWN } else { "(?:gate|up)_proj" };
+            // PEFT looks for the layers of experts by a name without the expert's index.
+            let pattern = format!(r"{all}\.(?:[0-9]+\.)?{leaves}");
+            if (rank, alpha) != (self.rank, self.alpha) {
+                ranks.push((pattern.clone(), rank));
+                alphas.push((pattern.clone(), alpha));
+                // It gives gate and up together twice their rank, of the configuration's unless a
+                // pattern before its own says otherwise.
+                if !is_down {
+                    ranks.push((format!(r"{all}\.{GATE_UP}"), rank.saturating_mul(2)));
+                    alphas.push((format!(r"{all}\.{GATE_UP}"), alpha * 2.0));
+                }
+            }
+            patterns.push(pattern);
+        }
+        config.rank_pattern.0.splice(..0, ranks);
+        config.alpha_pattern.0.splice(..0, alphas);
         config.targets = Targets::Pattern(patterns.join("|"));
         Ok(config)
     }
 }
 
 /// Replaces tensors of all experts by those of each, under the names PEFT gives to layers of their own.
-/// `rank` is what the configuration says of a module.
 pub(super) fn split(
     network: &Network,
-    places: &[super::targets::Place],
+    places: &[Place],
     tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 ) -> Result<()> {
     // By the module of all experts and whether it is the last of the two: how many, and the rank.
@@ -132,6 +147,13 @@ pub(super) fn split(
         let wrapper = if nested { ".base_layer" } else { "" };
         let count = layers.iter().map(|&(index, ..)| index + 1).max().unwrap_or(0);
         let rank = layers.first().map_or(0, |&(.., rank)| rank);
+        let own = |index: usize, leaf: &str, side: &str| {
+            format!("base_model.model.{all}.{index}.{leaf}.lora_{side}.weight")
+        };
+        // What was written here and is read with the same configuration is split already.
+        if layers.iter().any(|&(index, leaf, _)| tensors.contains_key(&own(index, leaf, "A"))) {
+            continue;
+        }
         let mut take = |side: &str| -> Result<NamedTensor> {
             let name = format!("base_model.model.{all}{wrapper}.lora_{side}.weight");
             let (shape, data) = tensors.remove(&name).ok_or_else(|| {
@@ -153,7 +175,10 @@ pub(super) fn split(
             }
         };
         if !is_down && !out.is_multiple_of(2) {
-            return Err(Error::invalid(format!("the adapter's tensor `{}` is {:?}", b.name, b.shape)));
+            return Err(Error::invalid(format!(
+                "the adapter's tensor `{}` is {:?}",
+                b.name, b.shape
+            )));
         }
         for &(index, leaf, _) in layers {
             let rows = match leaf {
@@ -162,14 +187,14 @@ pub(super) fn split(
                 _ => 0..out,
             };
             let of_a = &a.data[index * rank * width..(index + 1) * rank * width];
+            // A row of `B` has the first column of each expert, then the second of each, and so on.
             let of_b: Vec<f32> = rows
                 .clone()
                 .flat_map(|row| (0..rank).map(move |column| row * experts + column * count + index))
                 .map(|at| b.data[at])
                 .collect();
-            let name = |side: &str| format!("base_model.model.{all}.{index}.{leaf}.lora_{side}.weight");
-            tensors.insert(name("A"), (vec![rank, width], of_a.to_vec()));
-            tensors.insert(name("B"), (vec![rows.len(), rank], of_b));
+            tensors.insert(own(index, leaf, "A"), (vec![rank, width], of_a.to_vec()));
+            tensors.insert(own(index, leaf, "B"), (vec![rows.len(), rank], of_b));
         }
     }
     Ok(())

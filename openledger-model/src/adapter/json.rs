@@ -4,8 +4,8 @@ use openledger_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{LoraConfig, Patterns, Saved, Selection, Start, Targets};
 use super::targets::{check_alpha, check_rank};
+use super::{LoraConfig, Patterns, Saved, Selection, Start, Targets};
 
 impl LoraConfig {
     /// Parses `adapter_config.json`.
@@ -73,7 +73,11 @@ impl LoraConfig {
         let Selection { exclude, layers, layers_pattern } = &self.selection;
         let config = Written {
             alpha_pattern: Patterns(
-                self.alpha_pattern.0.iter().map(|(key, alpha)| (key.clone(), whole(*alpha))).collect(),
+                self.alpha_pattern
+                    .0
+                    .iter()
+                    .map(|(key, alpha)| (key.clone(), whole(*alpha)))
+                    .collect(),
             ),
             base_model_name_or_path: &self.base,
             bias: "none",
@@ -117,9 +121,7 @@ fn start(init: Option<&Value>) -> Result<Start> {
     match init {
         None | Some(Value::Null | Value::Bool(_)) => Ok(Start::Zero),
         Some(Value::String(init)) if init == PISSA => Ok(Start::Pissa),
-        Some(Value::String(init))
-            if ["gaussian", "eva", "orthogonal"].contains(&init.as_str()) =>
-        {
+        Some(Value::String(init)) if ["gaussian", "eva", "orthogonal"].contains(&init.as_str()) => {
             Ok(Start::Zero)
         }
         Some(other) => Err(unsupported(&format!(
@@ -136,7 +138,9 @@ fn saved(modules: Vec<String>) -> Result<Vec<Saved>> {
                 .into_iter()
                 .find(|saved| super::targets::ends(saved.module(), &module))
                 .ok_or_else(|| {
-                    unsupported(&format!("`modules_to_save`: `{module}`; known: embed_tokens, lm_head"))
+                    unsupported(&format!(
+                        "`modules_to_save`: `{module}`; known: embed_tokens, lm_head"
+                    ))
                 })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -140,8 +140,8 @@ impl Lora {
         self.parts().map(|(_, data)| data.len()).sum()
     }
 
-    /// Writes the two files that PEFT loads, the same bytes every time. A `config` that targets all
-    /// experts at once must have been taken [expert by expert](LoraConfig::per_expert).
+    /// Writes the two files that PEFT loads, the same bytes every time; experts one by one, whatever
+    /// `config` says (see [`LoraConfig::per_expert`]).
     pub fn to_files(&self, network: &Network, config: &LoraConfig) -> AdapterFiles {
         let tensors = self.tensors(network);
         let views = tensors
@@ -149,6 +149,8 @@ impl Lora {
             .zip(self.parts())
             .map(|((name, shape), (_, data))| (name.as_str(), &shape[..], data));
         let weights = write_safetensors(views, Dtype::F32);
+        // A configuration that does not fit the network is written as it is.
+        let config = config.per_expert(network).unwrap_or_else(|_| config.clone());
         AdapterFiles { config: config.to_json(), weights }
     }
 

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_blows_up_is_refused() {
-        for pattern in ["(", "(?=a)", r"(a)\1", "((((a{1000}){1000}){1000}){1000})", "a{999999999}"] {
+        for pattern in ["(", "(?=a)", r"(a)\1", "((((a{1000}){1000}){1000}){1000})", "a{999999999}"]
+        {
             let patterns = Patterns(vec![(pattern.to_owned(), 1)]);
             let error = patterns.of_each(&MODULES, 8).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{pattern}");

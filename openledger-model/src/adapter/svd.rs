@@ -97,7 +97,8 @@ impl Tall<'_> {
                 }
             }
             let tail = row.len() / 8 * 8;
-            let rest: f64 = row[tail..].iter().zip(&x[tail..]).map(|(&w, x)| f64::from(w) * x).sum();
+            let rest: f64 =
+                row[tail..].iter().zip(&x[tail..]).map(|(&w, x)| f64::from(w) * x).sum();
             lanes.iter().sum::<f64>() + rest
         };
         self.matrix.chunks_exact(self.columns).map(product).collect()

@@ -203,6 +203,9 @@ impl LoraConfig {
                 check_rank(rank)?;
                 check_alpha(alpha)?;
                 let (site, scale) = (linears[at].weight, self.scale_of(rank, alpha));
+                if !scale.is_finite() {
+                    return Err(Error::invalid(format!("`lora_alpha` is {alpha}, too large")));
+                }
                 Ok(Place { site, rank, alpha, scale, fused: fused[at].is_some() })
             })
             .collect()
@@ -238,11 +241,7 @@ mod tests {
     fn chosen(config: &LoraConfig) -> Result<Vec<String>> {
         let model = testing::tiny(1)?;
         let name = |site| module(model.network(), site).trim_start_matches("model.layers.");
-        Ok(config
-            .sites(model.network())?
-            .into_iter()
-            .map(|site| name(site).to_owned())
-            .collect())
+        Ok(config.sites(model.network())?.into_iter().map(|site| name(site).to_owned()).collect())
     }
 
     fn queries() -> LoraConfig {
@@ -266,7 +265,8 @@ mod tests {
 
     #[test]
     fn what_is_excluded_is_left_out() {
-        let without = |exclude| queries().with_selection(Selection::default().with_exclude(exclude));
+        let without =
+            |exclude| queries().with_selection(Selection::default().with_exclude(exclude));
         let names = |name: &str| Targets::Names(vec![name.to_owned()]);
         let pattern = |pattern: &str| Targets::Pattern(pattern.to_owned());
         for exclude in [names("layers.0.self_attn.q_proj"), pattern(r".*\.0\..*")] {

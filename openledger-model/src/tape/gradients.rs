@@ -27,9 +27,9 @@ enum Owner {
 impl Gradients {
     /// Zeros in the shape of an adapter.
     pub fn of_lora(lora: &Lora) -> Self {
-        let pairs = lora
-            .pairs()
-            .flat_map(|(site, pair)| pair.parts().map(move |(_, part)| (Owner::Tensor(site), part)));
+        let pairs = lora.pairs().flat_map(|(site, pair)| {
+            pair.parts().map(move |(_, part)| (Owner::Tensor(site), part))
+        });
         let tables = lora.tables().map(|(saved, table)| (Owner::Table(saved), table.data()));
         let zeros = |(owner, part): (Owner, &[f32])| (owner, vec![0.0; part.len()]);
         let (owners, matrices) = pairs.chain(tables).map(zeros).unzip();

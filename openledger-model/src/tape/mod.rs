@@ -10,8 +10,8 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Causal, Heads, Into, LabelLoss, Mat, Packed, add_assign, axpy, cross_entropy_each, gemm, gemm_packed,
-    rms_norm, swiglu,
+    Causal, Heads, Into, LabelLoss, Mat, Packed, add_assign, axpy, cross_entropy_each, gemm,
+    gemm_packed, rms_norm, swiglu,
 };
 
 pub use batch::Batch;

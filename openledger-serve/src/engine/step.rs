@@ -6,7 +6,9 @@ use openledger_core::Result;
 use openledger_kernels::{
     Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm, swiglu,
 };
-use openledger_model::{Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router};
+use openledger_model::{
+    Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved, Table,
+};
 
 use super::cache::Cache;
 use crate::Lease;
@@ -76,6 +78,12 @@ impl<'a> Step<'a> {
         let head = self.network.weights().packed(self.network.decoder().head().weight);
         let mut logits = vec![0.0; self.parts.len() * head.cols()];
         gemm_packed(Into::Set(&mut logits), Mat::new(&last, self.parts.len(), width), head);
+        let rows = logits.chunks_exact_mut(head.cols()).zip(last.chunks_exact(width));
+        for (part, (logits, last)) in self.parts.iter().zip(rows) {
+            if let Some(own) = part.adapter.and_then(|lease| lease.table(Saved::Head)) {
+                gemm_packed(Into::Set(logits), Mat::new(last, 1, width), own.packed());
+            }
+        }
         Ok(logits)
     }
 
@@ -95,10 +103,6 @@ impl<'a> Step<'a> {
         let count = x.len() / inputs;
         let mut y = vec![0.0; count * outputs];
         gemm_packed(Into::Set(&mut y), Mat::new(x, count, inputs), weight);
-        if let Some(bias) = linear.bias {
-            let bias = self.network.weights().data(bias);
-            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
-        }
         for (lease, rows) in groups {
             let Some(pair) = lease.at(linear.weight) else { continue };
             let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
@@ -108,6 +112,15 @@ impl<'a> Step<'a> {
             let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
             let y = &mut y[rows.start * outputs..rows.end * outputs];
             gemm_packed(Into::Add(y), lowered, &pair.up);
+            for factors in &pair.factors {
+                for row in y.chunks_exact_mut(outputs) {
+                    row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+                }
+            }
+        }
+        if let Some(bias) = linear.bias {
+            let bias = self.network.weights().data(bias);
+            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
         }
         y
     }
@@ -174,9 +187,14 @@ impl Ops for Step<'_> {
     fn embed(&mut self, table: Param) -> Result<Vec<f32>> {
         let width = self.network.weights().shape(table)[1];
         let data = self.network.weights().data(table);
-        let tokens = self.parts.iter().flat_map(|part| part.tokens);
-        let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
-        Ok(tokens.flat_map(row).copied().collect())
+        let mut rows = Vec::with_capacity(self.tokens() * width);
+        for part in &self.parts {
+            let own = part.adapter.and_then(|lease| lease.table(Saved::Embedding));
+            let data = own.map_or(data, Table::data);
+            let row = |&token: &u32| &data[token as usize * width..(token as usize + 1) * width];
+            rows.extend(part.tokens.iter().flat_map(row));
+        }
+        Ok(rows)
     }
 
     fn norm(&mut self, x: &Vec<f32>, gain: Param, eps: f32) -> Result<Vec<f32>> {

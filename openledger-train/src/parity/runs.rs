@@ -40,6 +40,14 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
             checks.push(first_step(case, &config, start, stored, &batches[0])?);
         }
     }
+    let stored = "grads_step1_dora_bnz.safetensors";
+    if case.has(stored) {
+        let lora = dora(case, &config.clone().with_dora(true))?;
+        let rows: Vec<&Tokens> = batches[0].iter().collect();
+        let (_, ours) = gradients(&case.network, &lora, &rows)?;
+        let name = stored.trim_end_matches(".safetensors");
+        checks.push(check_gradients(name, &case.network, &lora, &ours, &case.tensors(stored)?)?);
+    }
     for run in RUNS {
         if case.value(&[run.name]).is_ok() {
             checks.extend(run.check(case, &config, &batches)?);
@@ -59,7 +67,7 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
 }
 
 /// Runs of the reference whose kinds of adapter or weights are not there yet.
-const MISSING: [&str; 4] = ["dora", "pissa", "nf4", "qlora_nf4_dq"];
+const MISSING: [&str; 2] = ["nf4", "qlora_nf4_dq"];
 
 /// What the case holds and is not compared.
 pub(super) fn missing(case: &Case<'_>) -> Vec<String> {
@@ -117,6 +125,15 @@ struct Curve {
     schedule: Schedule,
     b_ratio: f64,
     eight_bit: bool,
+    kind: Kind,
+}
+
+/// What is trained.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Lora,
+    Dora,
+    Pissa,
 }
 
 const PLAIN: Curve = Curve {
@@ -130,9 +147,10 @@ const PLAIN: Curve = Curve {
     schedule: Schedule::Constant,
     b_ratio: 1.0,
     eight_bit: false,
+    kind: Kind::Lora,
 };
 
-const RUNS: [Curve; 6] = [
+const RUNS: [Curve; 8] = [
     PLAIN,
     Curve { name: "bnz", start: Start::Nonzero, ..PLAIN },
     Curve { name: "rslora", rank_stabilised: true, ..PLAIN },
@@ -147,6 +165,8 @@ const RUNS: [Curve; 6] = [
     },
     Curve { name: "loraplus_ratio16_lr2e-4", rate: 2e-4, decay: 0.0, b_ratio: 16.0, ..PLAIN },
     Curve { name: "adamw8bit_bnb", eight_bit: true, ..PLAIN },
+    Curve { name: "dora", start: Start::Nonzero, kind: Kind::Dora, ..PLAIN },
+    Curve { name: "pissa", kind: Kind::Pissa, ..PLAIN },
 ];
 
 impl Curve {
@@ -166,13 +186,37 @@ impl Curve {
             false => adamw.into(),
         };
         let optimiser = optimiser.with_b_ratio(self.b_ratio);
-        let start = case.start(&config, self.start)?;
-        let mut run = Native.start(Arc::clone(&case.network), &config, optimiser, &start)?;
+        let network = Arc::clone(&case.network);
+        let (network, config, start) = match self.kind {
+            Kind::Lora => (network, config.clone(), case.start(&config, self.start)?),
+            Kind::Dora => {
+                let config = config.with_dora(true);
+                let start = dora(case, &config)?.to_files(&network, &config);
+                (network, config, start.weights)
+            }
+            Kind::Pissa => {
+                let (base, start) = Lora::pissa(&network, &config)?;
+                let start = start.to_files(&base, &config);
+                (Arc::new(base), config, start.weights)
+            }
+        };
+        let mut run = Native.start(network, &config, optimiser, &start)?;
         let rate = |step| plan.rate(step, losses.len());
         let curve = (&losses[..], &norms[..]);
         let checks = check_curve(self.name, &mut *run, batches, curve, rate, self.clip)?;
         Ok(checks.into())
     }
+}
+
+/// The matrices of the nonzero start, and magnitudes: the lengths of the rows of the base alone.
+fn dora(case: &Case<'_>, config: &LoraConfig) -> Result<Lora> {
+    let plain = case.lora(&config.clone().with_dora(false), Start::Nonzero)?;
+    let mut lora = Lora::init(&case.network, config, 0)?;
+    for ((_, pair), (_, plain)) in lora.pairs_mut().zip(plain.pairs()) {
+        pair.a.clone_from(&plain.a);
+        pair.b.clone_from(&plain.b);
+    }
+    Ok(lora)
 }
 
 /// The gradients of the first step.
