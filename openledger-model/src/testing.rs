@@ -100,7 +100,7 @@ pub fn lora(model: &Model, config: &LoraConfig, seed: u64) -> Result<Lora> {
         let noise = other.a.iter().cycle();
         pair.b.iter_mut().zip(noise).for_each(|(b, noise)| *b = 0.3 * noise);
         let noise = other.a.iter().cycle();
-        for magnitude in &mut pair.magnitude {
+        if let Some(magnitude) = &mut pair.magnitude {
             magnitude.iter_mut().zip(noise.clone()).for_each(|(m, noise)| *m *= 1.0 + noise);
         }
     }

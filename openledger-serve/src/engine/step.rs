@@ -112,7 +112,7 @@ impl<'a> Step<'a> {
             let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
             let y = &mut y[rows.start * outputs..rows.end * outputs];
             gemm_packed(Into::Add(y), lowered, &pair.up);
-            for factors in &pair.factors {
+            if let Some(factors) = &pair.factors {
                 for row in y.chunks_exact_mut(outputs) {
                     row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
                 }
