@@ -129,6 +129,13 @@ impl LoraConfig {
     }
 }
 
+/// One of the layers that a tensor is for.
+struct Layer<'a> {
+    index: usize,
+    leaf: &'a str,
+    rank: usize,
+}
+
 /// Replaces tensors of all experts by those of each, under the names PEFT gives to layers of their own.
 pub(super) fn split(
     network: &Network,
@@ -136,22 +143,25 @@ pub(super) fn split(
     tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 ) -> Result<()> {
     // By the module of all experts and whether it is the last of the two: how many, and the rank.
-    let mut groups: BTreeMap<(&str, bool), Vec<(usize, &str, usize)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, bool), Vec<Layer<'_>>> = BTreeMap::new();
     for place in places.iter().filter(|place| place.fused) {
         let Some(expert) = Expert::parse(module(network, place.site)) else { continue };
         let group = groups.entry((expert.all, expert.leaf == DOWN)).or_default();
-        group.push((expert.index, expert.leaf, place.rank));
+        group.push(Layer { index: expert.index, leaf: expert.leaf, rank: place.rank });
     }
     for (&(all, is_down), layers) in &groups {
         let nested = !is_down && groups.contains_key(&(all, true));
         let wrapper = if nested { ".base_layer" } else { "" };
-        let count = layers.iter().map(|&(index, ..)| index + 1).max().unwrap_or(0);
-        let rank = layers.first().map_or(0, |&(.., rank)| rank);
+        let count = layers.iter().map(|layer| layer.index + 1).max().unwrap_or(0);
+        let rank = layers.first().map_or(0, |layer| layer.rank);
         let own = |index: usize, leaf: &str, side: &str| {
             format!("base_model.model.{all}.{index}.{leaf}.lora_{side}.weight")
         };
         // What was written here and is read with the same configuration is split already.
-        if layers.iter().any(|&(index, leaf, _)| tensors.contains_key(&own(index, leaf, "A"))) {
+        if layers
+            .iter()
+            .any(|&Layer { index, leaf, .. }| tensors.contains_key(&own(index, leaf, "A")))
+        {
             continue;
         }
         let mut take = |side: &str| -> Result<NamedTensor> {
@@ -180,7 +190,7 @@ pub(super) fn split(
                 b.name, b.shape
             )));
         }
-        for &(index, leaf, _) in layers {
+        for &Layer { index, leaf, .. } in layers {
             let rows = match leaf {
                 "gate_proj" => 0..out / 2,
                 "up_proj" => out / 2..out,

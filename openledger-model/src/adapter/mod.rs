@@ -60,7 +60,7 @@ impl Adapter {
             Start::Zero => (config, lora),
             Start::Pissa => {
                 let start = Lora::pissa_start(network, &config)?;
-                (config.from_pissa()?, lora.from_pissa(&start)?)
+                (config.without_pissa()?, lora.without_pissa(&start)?)
             }
         };
         Ok(Self { id: files.id(), config, lora })

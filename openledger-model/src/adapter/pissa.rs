@@ -32,8 +32,8 @@ impl Lora {
     /// let trained = start.clone(); // here it would be trained, on `base`
     ///
     /// // For the network as it was; written, PEFT loads it.
-    /// let lora = trained.from_pissa(&start)?;
-    /// let files = lora.to_files(&network, &config.from_pissa()?);
+    /// let lora = trained.without_pissa(&start)?;
+    /// let files = lora.to_files(&network, &config.without_pissa()?);
     /// # let (site, pair) = lora.pairs().next().unwrap();
     /// # assert_eq!(pair.rank, 8);
     /// # let near = |a: &f32, b: &f32| (a - b).abs() < 1e-5;
@@ -86,7 +86,7 @@ impl Lora {
     /// # Errors
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if `start` is that of another
     /// adapter.
-    pub fn from_pissa(&self, start: &Self) -> Result<Self> {
+    pub fn without_pissa(&self, start: &Self) -> Result<Self> {
         let fits = |(ours, theirs): ((_, &Pair), (_, &Pair))| {
             let shape = |pair: &Pair| (pair.rank, pair.a.len(), pair.b.len());
             ours.0 == theirs.0 && shape(ours.1) == shape(theirs.1)
@@ -108,12 +108,12 @@ impl Lora {
 }
 
 impl LoraConfig {
-    /// Returns the configuration of [`Lora::from_pissa`]: twice every rank, and alphas with which the
+    /// Returns the configuration of [`Lora::without_pissa`]: twice every rank, and alphas with which the
     /// scales stay.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if a rank becomes too large.
-    pub fn from_pissa(&self) -> Result<Self> {
+    pub fn without_pissa(&self) -> Result<Self> {
         let factor = if self.rank_stabilised { 2f64.sqrt() } else { 2.0 };
         let mut config = Self { start: Start::Zero, ..self.clone() };
         let ranks = config.rank_pattern.0.iter_mut().map(|(_, rank)| rank);

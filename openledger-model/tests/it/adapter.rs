@@ -130,7 +130,7 @@ fn every_kind_survives_its_files() {
         plain.clone().with_dora(true),
         plain.clone().with_saved([Saved::Head]),
         plain.clone().with_saved([Saved::Embedding, Saved::Head]).with_dora(true),
-        plain.clone().with_rank_pattern(r"layers\.1\.mlp\..*", 5).with_alpha_pattern("v_proj", 1.5),
+        plain.with_rank_pattern(r"layers\.1\.mlp\..*", 5).with_alpha_pattern("v_proj", 1.5),
     ] {
         let model = testing::tiny_of("qwen3", 1).unwrap();
         let lora = testing::lora(&model, &config, 2).unwrap();
@@ -227,8 +227,8 @@ fn a_pissa_adapter_is_read_for_the_base_as_it_was() {
         let expected = logits(&base, &trained);
         assert!(distance(&expected, &logits(network, &Lora::default())) > 1e-2);
         // As PEFT converts it, and as it saves it unconverted.
-        let converted = trained.from_pissa(&start).unwrap();
-        let converted = converted.to_files(network, &config.from_pissa().unwrap());
+        let converted = trained.without_pissa(&start).unwrap();
+        let converted = converted.to_files(network, &config.without_pissa().unwrap());
         let whole = trained.to_files(network, &config);
         let whole = with(&whole, "init_lora_weights", json!("pissa"));
         for files in [converted, whole] {

@@ -164,8 +164,8 @@ fn pissa(
     for (_, part) in trained.parts_mut() {
         part.iter_mut().enumerate().for_each(|(at, w)| *w += 0.05 * (at as f32).sin());
     }
-    let lora = trained.from_pissa(&start)?;
-    lora.to_files(network, &config.from_pissa()?).write(folder.join(family).join(name))?;
+    let lora = trained.without_pissa(&start)?;
+    lora.to_files(network, &config.without_pissa()?).write(folder.join(family).join(name))?;
     expected.insert((family.to_owned(), name.to_owned()), logits(&models[family], &lora)?);
     Ok(vec![(family, name)])
 }
