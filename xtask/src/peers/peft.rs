@@ -100,7 +100,7 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
         if distance(&ours, &base) < 100.0 * LOGITS {
             return Err(format!("{family}, {name}: the adapter does nothing").into());
         }
-        if !(apart <= LOGITS) {
+        if apart > LOGITS {
             return Err(format!("{family}, {name}: logits {apart:e} apart").into());
         }
         largest = largest.max(apart);
