@@ -20,7 +20,10 @@ mod tokenizer;
 mod tokens;
 mod weights;
 
-pub use adapter::{Adapter, AdapterFiles, Lora, LoraConfig, Pair, Targets};
+pub use adapter::{
+    Adapter, AdapterFiles, Direction, Lora, LoraConfig, Pair, Part, Patterns, Saved, Selection,
+    Start, Table, Targets,
+};
 pub use chat::{Chat, ChatTemplate, Message, Rendered};
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;

@@ -11,7 +11,7 @@ use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Heads, Pairs, Rope};
 
 use crate::{
-    Batch, Lora, Network,
+    Batch, Lora, Network, Saved,
     ops::{Attention, Latent, Linear, Mixture, Ops},
     router::{Chosen, Router, Scoring},
     weights::Param,
@@ -29,7 +29,17 @@ pub struct Reference<'a> {
 /// An adapter's matrices as candle variables.
 #[derive(Clone, Debug, Default)]
 pub struct Adapter {
-    pairs: BTreeMap<Param, (Var, Var, f64)>,
+    pairs: BTreeMap<Param, Pair>,
+    tables: BTreeMap<Saved, Var>,
+}
+
+/// `A`, `B`, the magnitude if there is one, and the scale.
+#[derive(Clone, Debug)]
+struct Pair {
+    a: Var,
+    b: Var,
+    magnitude: Option<Var>,
+    scale: f64,
 }
 
 impl Adapter {
@@ -38,25 +48,38 @@ impl Adapter {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the device fails.
     pub fn new(lora: &Lora, network: &Network, device: &Device) -> Result<Self> {
-        let var = |data: &[f32], shape: [usize; 2]| {
-            Var::from_slice(data, &shape[..], device).map_err(device_error)
+        let var = |data: &[f32], shape: &[usize]| {
+            Var::from_slice(data, shape, device).map_err(device_error)
         };
         let pairs = lora
             .pairs()
             .map(|(site, pair)| {
                 let shape = network.sizes(site);
-                let a = var(&pair.a, [pair.rank, shape[1]])?;
-                let b = var(&pair.b, [shape[0], pair.rank])?;
-                Ok((site, (a, b, f64::from(pair.scale))))
+                let magnitude = pair.magnitude.as_ref();
+                let vars = Pair {
+                    a: var(&pair.a, &[pair.rank, shape[1]])?,
+                    b: var(&pair.b, &[shape[0], pair.rank])?,
+                    magnitude: magnitude.map(|m| var(m, &[shape[0]])).transpose()?,
+                    scale: f64::from(pair.scale),
+                };
+                Ok((site, vars))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { pairs })
+        let vocabulary = network.decoder().vocabulary();
+        let tables = lora.tables().map(|(saved, table)| {
+            let shape = [vocabulary, table.data().len() / vocabulary];
+            Ok((saved, var(table.data(), &shape)?))
+        });
+        Ok(Self { pairs, tables: tables.collect::<Result<_>>()? })
     }
 
-    /// Lists the variables, layer by layer, `A` before `B`: the order of
-    /// [`Gradients`](crate::Gradients).
+    /// Lists the variables in the order of [`Lora::parts`].
     pub fn vars(&self) -> Vec<Var> {
-        self.pairs.values().flat_map(|(a, b, _)| [a.clone(), b.clone()]).collect()
+        let of = |pair: &Pair| {
+            [Some(&pair.a), Some(&pair.b), pair.magnitude.as_ref()].map(Option::<&Var>::cloned)
+        };
+        let pairs = self.pairs.values().flat_map(of).flatten();
+        pairs.chain(self.tables.values().cloned()).collect()
     }
 }
 
@@ -84,7 +107,7 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the device fails.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let weight = self.tensor(self.network.decoder().head().weight)?;
+        let weight = self.table(Saved::Head, self.network.decoder().head().weight)?;
         weight.t().and_then(|weight| hidden.matmul(&weight)).map_err(device_error)
     }
 
@@ -105,6 +128,14 @@ impl<'a> Reference<'a> {
         let logits = self.logits(&hidden)?;
         let mean = candle_nn::loss::cross_entropy(&logits, &targets);
         mean.and_then(|mean| mean * count).map_err(device_error)
+    }
+
+    /// The adapter's own table, or the base model's.
+    fn table(&self, saved: Saved, param: Param) -> Result<Tensor> {
+        match self.adapter.tables.get(&saved) {
+            Some(own) => Ok(own.as_tensor().clone()),
+            None => self.tensor(param),
+        }
     }
 
     fn tensor(&self, param: Param) -> Result<Tensor> {
@@ -222,7 +253,7 @@ impl Ops for Reference<'_> {
     type Rows = Tensor;
 
     fn embed(&mut self, table: Param) -> Result<Tensor> {
-        let table = self.tensor(table)?;
+        let table = self.table(Saved::Embedding, table)?;
         Tensor::new(self.batch.tokens(), &self.device)
             .and_then(|tokens| table.index_select(&tokens, 0))
             .map_err(device_error)
@@ -245,13 +276,18 @@ impl Ops for Reference<'_> {
         let bias = linear.bias.map(|bias| self.tensor(bias)).transpose()?;
         let compute = || {
             let mut y = x.matmul(&weight.t()?)?;
-            if let Some(bias) = bias {
-                y = y.broadcast_add(&bias)?;
-            }
-            if let Some((a, b, scale)) = self.adapter.pairs.get(&linear.weight) {
+            if let Some(Pair { a, b, magnitude, scale }) = self.adapter.pairs.get(&linear.weight) {
                 y = (y + (x.matmul(&a.t()?)?.matmul(&b.t()?)? * *scale)?)?;
+                if let Some(magnitude) = magnitude {
+                    let whole = (&weight + (b.matmul(a.as_tensor())? * *scale)?)?;
+                    let norm = whole.sqr()?.sum(1)?.sqrt()?.detach();
+                    y = y.broadcast_mul(&magnitude.div(&norm)?)?;
+                }
             }
-            Ok(y)
+            match bias {
+                Some(bias) => y.broadcast_add(&bias),
+                None => Ok(y),
+            }
         };
         compute().map_err(device_error)
     }

@@ -3,7 +3,7 @@
 use openledger_core::Result;
 use serde_json::{Value, json};
 
-use crate::{LlamaConfig, Lora, LoraConfig, Model, ModelFiles, Network, Tokenizer};
+use crate::{LlamaConfig, Lora, LoraConfig, Model, ModelFiles, Network, Part, Tokenizer};
 
 /// The families, as `model_type` calls them.
 pub const FAMILIES: [&str; 6] =
@@ -67,7 +67,7 @@ fn config(family: &str) -> Result<Vec<u8>> {
         }),
         "qwen3" => json!({"head_dim": 12, "tie_word_embeddings": false}),
         "deepseek_v2" | "deepseek_v3" => json!({
-            "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 10, "kv_lora_rank": 12,
+            "num_key_value_heads": 4, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 10, "kv_lora_rank": 12,
             "q_lora_rank": if family == "deepseek_v3" { json!(9) } else { Value::Null },
             "first_k_dense_replace": 1, "n_routed_experts": 6, "num_experts_per_tok": 2,
             "moe_intermediate_size": 16, "n_shared_experts": 2, "n_group": 3, "topk_group": 2,
@@ -89,7 +89,7 @@ fn config(family: &str) -> Result<Vec<u8>> {
     Ok(Value::Object(config).to_string().into_bytes())
 }
 
-/// Makes matrices for `model` of which none is zero.
+/// Makes matrices for `model` of which none is zero; magnitudes and tables are not the base's.
 ///
 /// # Errors
 /// Those of [`Lora::init`].
@@ -99,6 +99,14 @@ pub fn lora(model: &Model, config: &LoraConfig, seed: u64) -> Result<Lora> {
     for ((_, pair), (_, other)) in lora.pairs_mut().zip(other.pairs()) {
         let noise = other.a.iter().cycle();
         pair.b.iter_mut().zip(noise).for_each(|(b, noise)| *b = 0.3 * noise);
+        let noise = other.a.iter().cycle();
+        if let Some(magnitude) = &mut pair.magnitude {
+            magnitude.iter_mut().zip(noise.clone()).for_each(|(m, noise)| *m *= 1.0 + noise);
+        }
+    }
+    let noise: Vec<f32> = other.pairs().flat_map(|(_, pair)| pair.a.iter().copied()).collect();
+    for (_, table) in lora.parts_mut().filter(|(part, _)| *part == Part::Table) {
+        table.iter_mut().zip(noise.iter().cycle()).for_each(|(w, noise)| *w += 0.3 * noise);
     }
     Ok(lora)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use openledger_kernels::{Mat, Packed};
-use openledger_model::{Adapter, Network, Param};
+use openledger_model::{Adapter, Network, Param, Saved, Table};
 
 /// The adapters an application serves, by alias. Clones share them.
 ///
@@ -71,6 +71,7 @@ pub struct Lease(Arc<Generation>);
 struct Generation {
     id: AdapterId,
     pairs: BTreeMap<Param, PackedPair>,
+    tables: BTreeMap<Saved, Table>,
 }
 
 /// The two matrices at one linear layer, transposed and packed.
@@ -80,6 +81,8 @@ pub(crate) struct PackedPair {
     /// `[rank, out]`.
     pub(crate) up: Packed,
     pub(crate) scale: f32,
+    /// With `DoRA` what each result is multiplied by, `[out]`.
+    pub(crate) factors: Option<Vec<f32>>,
 }
 
 impl Lease {
@@ -94,11 +97,13 @@ impl Lease {
                     down: Packed::new(Mat::new(&pair.a, pair.rank, width).t()),
                     up: Packed::new(Mat::new(&pair.b, out, pair.rank).t()),
                     scale: pair.scale,
+                    factors: pair.direction(network, site).map(|direction| direction.factors),
                 };
                 (site, packed)
             })
             .collect();
-        Self(Arc::new(Generation { id: adapter.id(), pairs }))
+        let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
+        Self(Arc::new(Generation { id: adapter.id(), pairs, tables }))
     }
 
     /// Returns the adapter's id.
@@ -108,6 +113,11 @@ impl Lease {
 
     pub(crate) fn at(&self, site: Param) -> Option<&PackedPair> {
         self.0.pairs.get(&site)
+    }
+
+    /// The table that takes the place of the base model's.
+    pub(crate) fn table(&self, saved: Saved) -> Option<&Table> {
+        self.0.tables.get(&saved)
     }
 }
 

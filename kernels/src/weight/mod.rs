@@ -231,6 +231,20 @@ impl Weight {
         self.storage.read(row * self.width + from, out);
     }
 
+    /// Returns some rows, one after another: a lookup in an embedding table.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn rows(&self, rows: impl IntoIterator<Item = u32>) -> Vec<f32> {
+        let mut found = Vec::new();
+        for row in rows {
+            let end = found.len();
+            found.resize(end + self.width, 0.0);
+            self.read(row as usize, 0, &mut found[end..]);
+        }
+        found
+    }
+
     /// Returns the elements, to change them: as `f32` from now on.
     pub fn to_mut(&mut self) -> &mut [f32] {
         (self.packed, self.pairs) = (OnceLock::new(), OnceLock::new());

@@ -5,8 +5,8 @@ use openledger_kernels::{
     rms_norm_gain_backward, swiglu_backward,
 };
 
-use super::{Gradients, Node, Part, Routes, Step, Tape, Trainable, each_sequence};
-use crate::{Linear, Router};
+use super::{Directed, Gradients, Node, Part, Routes, Step, Tape, each_sequence, scale_columns};
+use crate::{Linear, Router, Saved};
 
 /// The gradients of the nodes reached so far.
 struct Pending(Vec<Option<Vec<f32>>>);
@@ -29,7 +29,11 @@ impl Tape<'_> {
         let mut pending = Pending(vec![None; self.nodes.len()]);
         for loss in std::mem::take(&mut self.losses) {
             if let Some(dhead) = loss.dhead {
-                add_assign(&mut gradients.of(loss.head)[0], &dhead);
+                let head = match self.trains_base() {
+                    true => &mut gradients.of(loss.head)[0],
+                    false => gradients.of_table(Saved::Head),
+                };
+                add_assign(head, &dhead);
             }
             if self.nodes[loss.hidden].differentiable {
                 pending.add(loss.hidden, loss.dhidden);
@@ -90,7 +94,10 @@ impl Tape<'_> {
             }
             Step::Embed { table } => {
                 let width = self.nodes[node].width;
-                let table = &mut gradients.of(*table)[0];
+                let table = match self.trains_base() {
+                    true => &mut gradients.of(*table)[0],
+                    false => gradients.of_table(Saved::Embedding),
+                };
                 for (&token, dy) in self.batch.tokens().iter().zip(dy.chunks_exact(width)) {
                     add_assign(
                         &mut table[token as usize * width..(token as usize + 1) * width],
@@ -114,8 +121,9 @@ impl Tape<'_> {
                     pending.add(*x, dx);
                 }
             }
-            Step::Project { x, linear, lowered } => {
-                let dx = self.project_back(*x, linear, lowered.as_deref(), &dy, gradients);
+            Step::Project { x, linear, lowered, directed } => {
+                let kept = (lowered.as_deref(), directed.as_ref());
+                let dx = self.project_back(*x, linear, kept, dy, gradients);
                 if let Some(dx) = dx {
                     pending.add(*x, dx);
                 }
@@ -273,20 +281,33 @@ impl Tape<'_> {
         &self,
         x: usize,
         linear: &Linear,
-        lowered: Option<&[f32]>,
-        dy: &[f32],
+        (lowered, directed): (Option<&[f32]>, Option<&Directed>),
+        mut dy: Vec<f32>,
         gradients: &mut Gradients,
     ) -> Option<Vec<f32>> {
         let tokens = self.rows(x);
         let [out, width] = [dy.len() / tokens, self.nodes[x].width];
-        let dy = Mat::new(dy, tokens, out);
+        if let (true, Some(bias)) = (self.trains_base(), linear.bias) {
+            let ones = vec![1.0; tokens];
+            let sum = Mat::new(&ones, 1, tokens);
+            gemm(Into::Add(&mut gradients.of(bias)[0]), sum, Mat::new(&dy, tokens, out));
+        }
+        if let Some(Directed { direction, product }) = directed {
+            if self.trains_lora()
+                && let [.., dmagnitude] = gradients.of(linear.weight)
+            {
+                for (dy, product) in dy.chunks_exact(out).zip(product.chunks_exact(out)) {
+                    let terms = dy.iter().zip(product).zip(&direction.inverse);
+                    for (sum, ((dy, product), inverse)) in dmagnitude.iter_mut().zip(terms) {
+                        *sum += dy * product * inverse;
+                    }
+                }
+            }
+            scale_columns(&mut dy, &direction.factors);
+        }
+        let dy = Mat::new(&dy, tokens, out);
         if self.trains_base() {
             gemm(Into::Add(&mut gradients.of(linear.weight)[0]), dy.t(), self.mat(x));
-            if let Some(bias) = linear.bias {
-                let ones = vec![1.0; tokens];
-                let sum = Mat::new(&ones, 1, tokens);
-                gemm(Into::Add(&mut gradients.of(bias)[0]), sum, dy);
-            }
         }
         let mut dx = self.nodes[x].differentiable.then(|| {
             let mut dx = vec![0.0; tokens * width];
@@ -300,8 +321,8 @@ impl Tape<'_> {
             gemm(Into::Set(&mut dlowered), dy, Mat::new(&pair.b, out, rank));
             dlowered.iter_mut().for_each(|d| *d *= pair.scale);
             let dlowered = Mat::new(&dlowered, tokens, rank);
-            if self.trainable == Trainable::Lora
-                && let [da, db] = gradients.of(linear.weight)
+            if self.trains_lora()
+                && let [da, db, ..] = gradients.of(linear.weight)
             {
                 gemm(Into::Add(da), dlowered.t(), self.mat(x));
                 gemm(Into::Add(db), dy.t(), Mat::new(lowered, tokens, rank));

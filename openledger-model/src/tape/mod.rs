@@ -10,15 +10,15 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Arithmetic, Causal, Heads, Into, LabelLoss, Mat, add_assign, axpy, cross_entropy_each, gemm,
-    rms_norm, swiglu,
+    Arithmetic, Causal, Heads, Into, LabelLoss, Mat, Weight, add_assign, axpy, cross_entropy_each,
+    gemm, rms_norm, swiglu,
 };
 
 pub use batch::Batch;
 pub use gradients::Gradients;
 
 use crate::{
-    Lora, Network,
+    Direction, Lora, Network, Saved, Table,
     ops::{Attention, Latent, Linear, Mixture, Ops},
     router::{Chosen, Router},
     weights::Param,
@@ -33,9 +33,10 @@ const LOSS_ROWS: usize = 128;
 pub enum Trainable {
     /// Nothing: only the forward pass is wanted.
     Nothing,
-    /// The matrices of the adapter.
+    /// The matrices of the adapter, its magnitudes and tables.
     Lora,
-    /// Every weight of the base model; an adapter is applied but stays as it is.
+    /// Every weight of the base model; an adapter is applied but stays as it is, and what `DoRA`
+    /// multiplies by counts as constant.
     Base,
 }
 
@@ -107,6 +108,7 @@ enum Step {
         x: usize,
         linear: Linear,
         lowered: Option<Vec<f32>>,
+        directed: Option<Directed>,
     },
     Attend {
         qkv: [usize; 3],
@@ -143,6 +145,14 @@ enum Step {
         x: usize,
         y: usize,
     },
+}
+
+/// What `DoRA` multiplied by, and what it multiplied.
+#[derive(Debug)]
+struct Directed {
+    direction: Direction,
+    /// Empty if the magnitude is not trained.
+    product: Vec<f32>,
 }
 
 /// What a router did.
@@ -219,10 +229,10 @@ impl<'a> Tape<'a> {
     /// Returns the logits of all tokens, `[tokens, vocabulary]`.
     pub fn logits(&self, hidden: &Rows) -> Vec<f32> {
         let node = &self.nodes[hidden.0];
-        let head = self.network.decoder().head().weight;
-        let mut logits = vec![0.0; self.batch.tokens().len() * self.network.sizes(head)[0]];
-        let x = Mat::new(&node.value, self.batch.tokens().len(), node.width);
-        self.network.weights().multiply(head, Into::Set(&mut logits), x);
+        let (head, rows) = (self.head(), self.batch.tokens().len());
+        let mut logits = vec![0.0; rows * head.sizes()[0]];
+        let x = Mat::new(&node.value, rows, node.width);
+        head.multiply(Into::Set(&mut logits), x, self.network.weights().arithmetic());
         logits
     }
 
@@ -249,10 +259,12 @@ impl<'a> Tape<'a> {
         assert_eq!(scales.len(), labels.len(), "one scale for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let weights = self.network.weights();
-        let [vocabulary, _] = self.network.sizes(head.weight);
+        let (weight, arithmetic) = (self.head(), self.network.weights().arithmetic());
+        let [vocabulary, _] = weight.sizes();
+        let own = self.lora.and_then(|lora| lora.table(Saved::Head));
         let mut dhidden = vec![0.0; if node.differentiable { node.value.len() } else { 0 }];
-        let mut dhead = (self.trainable == Trainable::Base).then(|| vec![0.0; vocabulary * width]);
+        let trained = self.trains_base() || (self.trains_lora() && own.is_some());
+        let mut dhead = trained.then(|| vec![0.0; vocabulary * width]);
         let mut losses = vec![0.0; labels.len()];
         self.each_labelled(hidden, labels, |rows, x, logits| {
             let labels: Vec<Option<u32>> = rows.iter().map(|&row| labels[row]).collect();
@@ -265,7 +277,7 @@ impl<'a> Tape<'a> {
             }
             if node.differentiable {
                 let mut dx = vec![0.0; rows.len() * width];
-                weights.multiply_back(head.weight, Into::Set(&mut dx), dlogits);
+                weight.multiply_back(Into::Set(&mut dx), dlogits, arithmetic);
                 for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
                     dhidden[row * width..(row + 1) * width].copy_from_slice(dx);
                 }
@@ -299,8 +311,8 @@ impl<'a> Tape<'a> {
         assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
         let node = &self.nodes[hidden.0];
         let width = node.width;
-        let head = self.network.decoder().head().weight;
-        let [vocabulary, _] = self.network.sizes(head);
+        let (head, arithmetic) = (self.head(), self.network.weights().arithmetic());
+        let [vocabulary, _] = head.sizes();
         let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
         for rows in labelled.chunks(LOSS_ROWS) {
             let x: Vec<f32> = rows
@@ -310,7 +322,7 @@ impl<'a> Tape<'a> {
                 .collect();
             let x = Mat::new(&x, rows.len(), width);
             let mut logits = vec![0.0; rows.len() * vocabulary];
-            self.network.weights().multiply(head, Into::Set(&mut logits), x);
+            head.multiply(Into::Set(&mut logits), x, arithmetic);
             take(rows, x, &mut logits);
         }
     }
@@ -331,6 +343,18 @@ impl<'a> Tape<'a> {
 
     fn trains_base(&self) -> bool {
         self.trainable == Trainable::Base
+    }
+
+    fn trains_lora(&self) -> bool {
+        self.trainable == Trainable::Lora
+    }
+
+    /// The head, `[vocabulary, width]`: the adapter's if it has its own.
+    fn head(&self) -> &'a Weight {
+        match self.lora.and_then(|lora| lora.table(Saved::Head)) {
+            Some(table) => table.weight(),
+            None => self.network.weights().matrix(self.network.decoder().head().weight),
+        }
     }
 
     fn differentiable(&self, rows: &Rows) -> bool {
@@ -360,6 +384,13 @@ impl<'a> Tape<'a> {
     }
 }
 
+/// Multiplies each row by `factors`, element by element.
+fn scale_columns(rows: &mut [f32], factors: &[f32]) {
+    for row in rows.chunks_exact_mut(factors.len().max(1)) {
+        row.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor);
+    }
+}
+
 /// Calls `turn` with the rows of each sequence and their positions.
 fn each_sequence(batch: &Batch, x: &mut [f32], mut turn: impl FnMut(&mut [f32], &[u32])) {
     let width = x.len() / batch.tokens().len().max(1);
@@ -372,9 +403,15 @@ impl Ops for Tape<'_> {
     type Rows = Rows;
 
     fn embed(&mut self, table: Param) -> Result<Rows> {
-        let value = self.network.weights().rows(table, self.batch.tokens().iter().copied());
+        let own = self.lora.and_then(|lora| lora.table(Saved::Embedding));
+        let tokens = self.batch.tokens().iter().copied();
+        let value = match own {
+            Some(own) => own.rows(tokens),
+            None => self.network.weights().rows(table, tokens),
+        };
         let rows = self.batch.tokens().len();
-        Ok(self.push(value, rows, self.trains_base(), Step::Embed { table }))
+        let differentiable = self.trains_base() || (self.trains_lora() && own.is_some());
+        Ok(self.push(value, rows, differentiable, Step::Embed { table }))
     }
 
     fn norm(&mut self, x: &Rows, gain: Param, eps: f32) -> Result<Rows> {
@@ -390,10 +427,6 @@ impl Ops for Tape<'_> {
         let [out, _] = self.network.sizes(linear.weight);
         let mut value = vec![0.0; rows * out];
         weights.multiply(linear.weight, Into::Set(&mut value), self.mat(x.0));
-        if let Some(bias) = linear.bias {
-            let bias = weights.vector(bias);
-            value.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
-        }
         let pair = self.lora.and_then(|lora| lora.at(linear.weight));
         let lowered = pair.map(|pair| {
             let width = self.nodes[x.0].width;
@@ -404,9 +437,19 @@ impl Ops for Tape<'_> {
             gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
             lowered
         });
-        let trained = lowered.is_some() && self.trainable == Trainable::Lora;
+        let direction = self.lora.and_then(|lora| lora.direction(self.network, linear.weight));
+        let directed = direction.map(|direction| {
+            let product = if self.trains_lora() { value.clone() } else { Vec::new() };
+            scale_columns(&mut value, &direction.factors);
+            Directed { direction, product }
+        });
+        if let Some(bias) = linear.bias {
+            let bias = weights.vector(bias);
+            value.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
+        }
+        let trained = lowered.is_some() && self.trains_lora();
         let differentiable = self.differentiable(x) || trained || self.trains_base();
-        let step = Step::Project { x: x.0, linear: *linear, lowered };
+        let step = Step::Project { x: x.0, linear: *linear, lowered, directed };
         Ok(self.push(value, rows, differentiable, step))
     }
 

@@ -115,6 +115,11 @@ impl Weights {
         self
     }
 
+    /// Returns what products are computed in.
+    pub const fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     /// Rounds matrices to another precision and forgets what they were.
     ///
     /// # Panics
@@ -224,15 +229,7 @@ impl Weights {
     /// # Panics
     /// If the tensor does not have two dimensions or as many rows.
     pub fn rows(&self, param: Param, rows: impl IntoIterator<Item = u32>) -> Vec<f32> {
-        let table = self.matrix(param);
-        let width = table.sizes()[1];
-        let mut found = Vec::new();
-        for row in rows {
-            let end = found.len();
-            found.resize(end + width, 0.0);
-            table.read(row as usize, 0, &mut found[end..]);
-        }
-        found
+        self.matrix(param).rows(rows)
     }
 
     /// Returns the elements, to train them: as `f32` from now on.

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use openledger_model::{
-    Batch, Gradients, Lora, LoraConfig, Network, Tape, Tokens, Trainable,
+    Batch, Gradients, Lora, LoraConfig, Network, Part, Saved, Tape, Tokens, Trainable,
     reference::{self, Reference},
     testing,
 };
@@ -17,8 +17,13 @@ struct Case {
 
 impl Case {
     fn new(family: &str, seed: u64) -> Self {
+        Self::of(family, seed, &LoraConfig::default())
+    }
+
+    /// With an adapter that is `like` this at all layers.
+    fn of(family: &str, seed: u64, like: &LoraConfig) -> Self {
         let model = testing::tiny_of(family, seed).unwrap();
-        let config = LoraConfig::default().with_rank(3, 6.0).with_pattern("all-linear");
+        let config = like.clone().with_rank(3, 6.0).with_pattern("all-linear");
         let lora = testing::lora(&model, &config, seed).unwrap();
         let texts = [
             ("Why?", "Because it is so."),
@@ -63,32 +68,51 @@ impl Case {
 #[test]
 fn loss_logits_and_adapter_gradients_equal_candles() {
     for (family, seed) in testing::FAMILIES.into_iter().flat_map(|f| [(f, 0), (f, 1)]) {
-        let case = Case::new(family, seed);
-        let (loss, gradients) = case.loss(Trainable::Lora);
-        let (batch, labels) = case.batch();
-        let adapter = reference::Adapter::new(&case.lora, &case.network, &Device::Cpu).unwrap();
-        let mut ops = Reference::new(&case.network, &adapter, &batch, Device::Cpu);
-        let hidden = ops.run().unwrap();
-        let theirs = ops.loss(&hidden, &labels).unwrap();
-        let theirs_loss: f32 = theirs.to_scalar().unwrap();
-        assert!((loss - f64::from(theirs_loss)).abs() < 1e-4 * loss, "{loss} and {theirs_loss}");
-
-        let store = theirs.backward().unwrap();
-        for (ours, var) in gradients.matrices().zip(adapter.vars()) {
-            let theirs = store.get(&var).expect("candle has a gradient for every matrix");
-            let theirs: Vec<f32> = theirs.flatten_all().unwrap().to_vec1().unwrap();
-            let largest = distance(&theirs, &vec![0.0; theirs.len()]);
-            // An expert that no token was sent to learns nothing.
-            assert!(largest > 0.0 || family.starts_with("deepseek"), "no gradient is zero");
-            assert!(distance(ours, &theirs) <= 1e-4 * largest, "{family}");
-        }
-
-        let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
-        let ours = tape.run().unwrap();
-        let ours = tape.logits(&ours);
-        let theirs = ops.logits(&hidden).unwrap();
-        assert!(distance(&ours, &theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap()) < 5e-5);
+        equals_candles(family, &Case::new(family, seed));
     }
+}
+
+#[test]
+fn magnitudes_and_tables_equal_candles() {
+    let tables = [Saved::Embedding, Saved::Head];
+    let patterns = LoraConfig::default()
+        .with_rank_pattern("o_proj", 5)
+        .with_alpha_pattern("(q|kv_b|down)_proj", 2.5);
+    for family in testing::FAMILIES {
+        let dora = patterns.clone().with_dora(true);
+        equals_candles(family, &Case::of(family, 2, &dora));
+        equals_candles(family, &Case::of(family, 3, &dora.with_saved(tables)));
+        for table in tables {
+            equals_candles(family, &Case::of(family, 4, &patterns.clone().with_saved([table])));
+        }
+    }
+}
+
+fn equals_candles(family: &str, case: &Case) {
+    let (loss, gradients) = case.loss(Trainable::Lora);
+    let (batch, labels) = case.batch();
+    let adapter = reference::Adapter::new(&case.lora, &case.network, &Device::Cpu).unwrap();
+    let mut ops = Reference::new(&case.network, &adapter, &batch, Device::Cpu);
+    let hidden = ops.run().unwrap();
+    let theirs = ops.loss(&hidden, &labels).unwrap();
+    let theirs_loss: f32 = theirs.to_scalar().unwrap();
+    assert!((loss - f64::from(theirs_loss)).abs() < 1e-4 * loss, "{loss} and {theirs_loss}");
+
+    let store = theirs.backward().unwrap();
+    for (ours, var) in gradients.matrices().zip(adapter.vars()) {
+        let theirs = store.get(&var).expect("candle has a gradient for every matrix");
+        let theirs: Vec<f32> = theirs.flatten_all().unwrap().to_vec1().unwrap();
+        let largest = distance(&theirs, &vec![0.0; theirs.len()]);
+        // An expert that no token was sent to learns nothing.
+        assert!(largest > 0.0 || family.starts_with("deepseek"), "no gradient is zero");
+        assert!(distance(ours, &theirs) <= 1e-4 * largest, "{family}");
+    }
+
+    let mut tape = Tape::new(&case.network, Some(&case.lora), Trainable::Nothing, &batch);
+    let ours = tape.run().unwrap();
+    let ours = tape.logits(&ours);
+    let theirs = ops.logits(&hidden).unwrap();
+    assert!(distance(&ours, &theirs.flatten_all().unwrap().to_vec1::<f32>().unwrap()) < 5e-5);
 }
 
 #[test]
@@ -118,6 +142,30 @@ fn slopes(mut case: Case) {
         let ours = f64::from(gradient[steepest]);
         let name = case.network.weights().name(param);
         assert!((slope - ours).abs() < 2e-2 * ours.abs().max(0.05), "{name}: {ours} and {slope}");
+    }
+}
+
+/// Of `A` and `B` it is not, as the norm counts as constant; a magnitude does not change the norm.
+#[test]
+fn the_gradient_of_a_magnitude_is_the_slope_of_the_loss() {
+    let mut case = Case::of("qwen2", 3, &LoraConfig::default().with_dora(true));
+    let (_, gradients) = case.loss(Trainable::Lora);
+    let kinds: Vec<Part> = case.lora.parts().map(|(part, _)| part).collect();
+    let magnitudes = (0..kinds.len()).filter(|&at| kinds[at] == Part::Magnitude);
+    for at in magnitudes {
+        let gradient = gradients.matrices().nth(at).unwrap();
+        let steepest = (0..gradient.len())
+            .max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()))
+            .unwrap();
+        let mut slope = 0.0;
+        for step in [2e-2f32, -2e-2] {
+            let before = case.lora.clone();
+            case.lora.parts_mut().nth(at).unwrap().1[steepest] += step;
+            slope += case.loss(Trainable::Nothing).0 / f64::from(2.0 * step);
+            case.lora = before;
+        }
+        let ours = f64::from(gradient[steepest]);
+        assert!((slope - ours).abs() < 2e-2 * ours.abs().max(0.05), "{ours} and {slope}");
     }
 }
 

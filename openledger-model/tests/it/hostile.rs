@@ -2,8 +2,8 @@
 
 use openledger_core::ErrorKind;
 use openledger_model::{
-    Batch, Decoder, LlamaConfig, LoraConfig, Model, ModelFiles, NamedTensor, Network, Tape,
-    Tokenizer, Trainable, Weights, testing,
+    Adapter, AdapterFiles, Batch, Decoder, LlamaConfig, LoraConfig, Model, ModelFiles, NamedTensor,
+    Network, Tape, Tokenizer, Trainable, Weights, testing,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -157,6 +157,82 @@ proptest! {
         let mut tape = Tape::new(&network, None, Trainable::Nothing, &batch);
         let hidden = tape.run().unwrap();
         prop_assert_eq!(tape.logits(&hidden).len(), 8 * network.decoder().vocabulary());
+    }
+}
+
+/// What a field of an adapter's configuration may be.
+const ADAPTER_VALUES: [&str; 22] = [
+    "0",
+    "3",
+    "4097",
+    "18446744073709551615",
+    "-1",
+    "1e308",
+    "true",
+    "null",
+    "[]",
+    "[1]",
+    "[0,1]",
+    "[99999999999]",
+    "\"pissa\"",
+    "\"all-linear\"",
+    "\"(\"",
+    "\".*((((a{99}){99}){99}){99})\"",
+    "[\"q_proj\"]",
+    "[\"lm_head\",\"embed_tokens\"]",
+    "[\"gate_up_proj\",\"down_proj\"]",
+    "{\".*\":4096}",
+    "{\"q_proj\":0}",
+    "{\".*_proj\":1e300}",
+];
+
+/// The fields that decide which tensors there are, and their sizes.
+const ADAPTER_FIELDS: [&str; 14] = [
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "target_parameters",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+    "use_dora",
+    "use_rslora",
+    "init_lora_weights",
+    "bias",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_changed_adapter_never_panics(
+        deepseek in any::<bool>(),
+        changes in prop::collection::vec(
+            (prop::sample::select(&ADAPTER_FIELDS[..]), prop::sample::select(&ADAPTER_VALUES[..])), 1..4,
+        ),
+        byte in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let model = testing::tiny_of(if deepseek { "deepseek_v2" } else { "llama" }, 1).unwrap();
+        let like = LoraConfig::default().with_rank(2, 4.0).with_dora(true).with_pattern("all-linear");
+        let files = testing::lora(&model, &like, 1).unwrap().to_files(model.network(), &like);
+        let mut config: Map<String, Value> = serde_json::from_slice(&files.config).unwrap();
+        for (field, value) in changes {
+            config.insert(field.to_owned(), serde_json::from_str(value).unwrap());
+        }
+        let mut weights = files.weights;
+        if let Some((place, byte)) = byte {
+            let place = place.index(weights.len());
+            weights[place] = byte;
+        }
+        let files = AdapterFiles::new(Value::Object(config).to_string().into_bytes(), weights);
+        if let Ok(adapter) = Adapter::load(model.network(), &files) {
+            let again = adapter.lora().to_files(model.network(), adapter.config());
+            let again = Adapter::load(model.network(), &again);
+            prop_assert!(again.is_ok(), "{:?}", again.err());
+        }
     }
 }
 

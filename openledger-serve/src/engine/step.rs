@@ -7,7 +7,9 @@ use openledger_kernels::{
     Arithmetic, Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm,
     swiglu,
 };
-use openledger_model::{Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router};
+use openledger_model::{
+    Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
+};
 
 use super::cache::Cache;
 use crate::Lease;
@@ -74,10 +76,17 @@ impl<'a> Step<'a> {
             .flat_map(|rows| &hidden[(rows.end - 1) * width..rows.end * width])
             .copied()
             .collect();
-        let head = self.network.decoder().head().weight;
-        let mut logits = vec![0.0; self.parts.len() * self.network.sizes(head)[0]];
-        let last = Mat::new(&last, self.parts.len(), width);
-        self.network.weights().multiply(head, Into::Set(&mut logits), last);
+        let (head, weights) = (self.network.decoder().head().weight, self.network.weights());
+        let [vocabulary, _] = self.network.sizes(head);
+        let mut logits = vec![0.0; self.parts.len() * vocabulary];
+        weights.multiply(head, Into::Set(&mut logits), Mat::new(&last, self.parts.len(), width));
+        let rows = logits.chunks_exact_mut(vocabulary).zip(last.chunks_exact(width));
+        for (part, (logits, last)) in self.parts.iter().zip(rows) {
+            if let Some(own) = part.adapter.and_then(|lease| lease.table(Saved::Head)) {
+                let last = Mat::new(last, 1, width);
+                own.weight().multiply(Into::Set(logits), last, weights.arithmetic());
+            }
+        }
         Ok(logits)
     }
 
@@ -97,10 +106,6 @@ impl<'a> Step<'a> {
         let count = x.len() / inputs;
         let mut y = vec![0.0; count * outputs];
         weights.multiply(linear.weight, Into::Set(&mut y), Mat::new(x, count, inputs));
-        if let Some(bias) = linear.bias {
-            let bias = weights.vector(bias);
-            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
-        }
         for (lease, rows) in groups {
             let Some(pair) = lease.at(linear.weight) else { continue };
             let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
@@ -110,6 +115,15 @@ impl<'a> Step<'a> {
             let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
             let y = &mut y[rows.start * outputs..rows.end * outputs];
             gemm_packed(Into::Add(y), lowered, &pair.up);
+            if let Some(factors) = &pair.factors {
+                for row in y.chunks_exact_mut(outputs) {
+                    row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+                }
+            }
+        }
+        if let Some(bias) = linear.bias {
+            let bias = weights.vector(bias);
+            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
         }
         y
     }
@@ -174,8 +188,15 @@ impl Ops for Step<'_> {
     type Rows = Vec<f32>;
 
     fn embed(&mut self, table: Param) -> Result<Vec<f32>> {
-        let tokens = self.parts.iter().flat_map(|part| part.tokens);
-        Ok(self.network.weights().rows(table, tokens.copied()))
+        let mut rows = Vec::new();
+        for part in &self.parts {
+            let tokens = part.tokens.iter().copied();
+            rows.extend(match part.adapter.and_then(|lease| lease.table(Saved::Embedding)) {
+                Some(own) => own.rows(tokens),
+                None => self.network.weights().rows(table, tokens),
+            });
+        }
+        Ok(rows)
     }
 
     fn norm(&mut self, x: &Vec<f32>, gain: Param, eps: f32) -> Result<Vec<f32>> {

@@ -8,14 +8,18 @@ use futures::{
 };
 use openledger_core::ErrorKind;
 use openledger_kernels::argmax;
-use openledger_model::{Adapter, Batch, LoraConfig, Model, Tape, Trainable, testing};
+use openledger_model::{Adapter, Batch, LoraConfig, Model, Saved, Tape, Trainable, testing};
 use openledger_serve::{
     Completion, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
 };
 use tower::{Service, ServiceExt};
 
 fn adapter(model: &Model, rank: usize, seed: u64) -> Adapter {
-    let config = LoraConfig::default().with_rank(rank, 6.0).with_pattern("all-linear");
+    adapter_like(LoraConfig::default().with_rank(rank, 6.0), model, seed)
+}
+
+fn adapter_like(config: LoraConfig, model: &Model, seed: u64) -> Adapter {
+    let config = config.with_pattern("all-linear");
     let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
     Adapter::load(model.network(), &files).unwrap()
 }
@@ -53,11 +57,18 @@ async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
 
 async fn mixed(model: Model) {
     let model = Arc::new(model);
-    let adapters = [(3, 1), (1, 2), (8, 3)].map(|(rank, seed)| adapter(&model, rank, seed));
-    let requests: Vec<(Option<&Adapter>, Generate)> = (0..12u32)
+    let dora = LoraConfig::default().with_rank(2, 6.0).with_dora(true);
+    let tables = [Saved::Embedding, Saved::Head];
+    let adapters = [
+        adapter(&model, 3, 1),
+        adapter_like(dora.clone(), &model, 2),
+        adapter(&model, 8, 3),
+        adapter_like(dora.with_saved(tables), &model, 4),
+    ];
+    let requests: Vec<(Option<&Adapter>, Generate)> = (0..15u32)
         .map(|n| {
             let prompt: Vec<u32> = (0..1 + n * 3).map(|i| (n * 17 + i * 7) % 250).collect();
-            let which = adapters.get((n % 4) as usize);
+            let which = adapters.get((n % 5) as usize);
             let request = Generate::new(prompt).with_max_tokens(6 + n as usize);
             let lease = which.map(|adapter| Lease::new(model.network(), adapter));
             (

@@ -100,9 +100,9 @@ impl Run for CandleRun {
 
     fn snapshot(&self) -> Result<Vec<u8>> {
         let mut lora = self.lora.clone();
-        let matrices = lora.pairs_mut().flat_map(|(_, pair)| [&mut pair.a, &mut pair.b]);
-        for (matrix, var) in matrices.zip(self.adapter.vars()) {
-            *matrix = var.flatten_all().and_then(|var| var.to_vec1()).map_err(failed)?;
+        for ((_, part), var) in lora.parts_mut().zip(self.adapter.vars()) {
+            let var: Vec<f32> = var.flatten_all().and_then(|var| var.to_vec1()).map_err(failed)?;
+            part.copy_from_slice(&var);
         }
         Ok(lora.to_files(&self.network, &self.config).weights)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openledger_core::{Error, Result};
-use openledger_model::{Gradients, Lora, LoraConfig, Network};
+use openledger_model::{Gradients, Lora, LoraConfig, Network, Part};
 
 use super::{clip_factor, resume::Snapshot};
 use crate::{
@@ -50,12 +50,13 @@ impl Learner {
         for matrix in gradients.matrices_mut().filter(|_| factor < 1.0) {
             matrix.iter_mut().for_each(|g| *g *= factor);
         }
-        let ratio = self.optimiser.b_ratio;
-        let matrices = self
-            .lora
-            .pairs_mut()
-            .flat_map(|(_, pair)| [(&mut pair.a[..], 1.0), (&mut pair.b[..], ratio)]);
-        let tensors = matrices.zip(gradients.matrices()).map(|((parameter, ratio), gradient)| {
+        let parts = self.lora.parts_mut().zip(gradients.matrices());
+        let tensors = parts.map(|((part, parameter), gradient)| {
+            // PEFT's LoRA+ gives magnitudes, as all that is no matrix, the larger steps too.
+            let ratio = match part {
+                Part::B | Part::Magnitude => self.optimiser.b_ratio,
+                Part::A | Part::Table => 1.0,
+            };
             Tensor { parameter, gradient, decays: true, ratio }
         });
         self.state.step(&self.optimiser, rate, tensors);
@@ -85,8 +86,12 @@ impl Learner {
     /// Checks that each layer's `B` gets a gradient (`A`'s is zero while `B` is). An expert may get
     /// none: no token of the first rows may be sent to it.
     fn prove(&self, gradients: &Gradients) -> Result<()> {
-        let of_b = gradients.matrices().skip(1).step_by(2);
-        for ((site, _), gradient) in self.lora.pairs().zip(of_b) {
+        let parts = self
+            .lora
+            .pairs()
+            .flat_map(|(site, pair)| pair.parts().map(move |(part, _)| (site, part)));
+        let of_b = parts.zip(gradients.matrices()).filter(|((_, part), _)| *part == Part::B);
+        for ((site, _), gradient) in of_b {
             let name = self.network.weights().name(site);
             if gradient.iter().all(|&g| g == 0.0) && !name.contains(".experts.") {
                 return Err(Error::invalid(format!("`{name}` gets no gradient from these rows")));

@@ -290,9 +290,9 @@ fn check_gradients(
     ours: &Gradients,
     theirs: &Tensors,
 ) -> Result<Check> {
-    let sites = lora.pairs().flat_map(|(site, _)| Lora::names(network, site));
+    let names = lora.tensors(network).into_iter().map(|(name, _)| name);
     let (mut differences, mut found) = (Vec::new(), 0);
-    for (name, ours) in sites.zip(ours.matrices()) {
+    for (name, ours) in names.zip(ours.matrices()) {
         // Stored may be the gradients of some layers only.
         let Some(theirs) = theirs.get(&name) else { continue };
         let largest = theirs.iter().fold(0f64, |most, x| most.max(f64::from(x.abs())));

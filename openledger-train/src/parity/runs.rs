@@ -41,6 +41,14 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
             checks.push(first_step(case, &config, start, stored, &batches[0])?);
         }
     }
+    let stored = "grads_step1_dora_bnz.safetensors";
+    if case.has(stored) {
+        let lora = dora(case, &config.clone().with_dora(true))?;
+        let rows: Vec<&Tokens> = batches[0].iter().collect();
+        let (_, ours) = gradients(&case.network, &lora, &rows)?;
+        let name = stored.trim_end_matches(".safetensors");
+        checks.push(check_gradients(name, &case.network, &lora, &ours, &case.tensors(stored)?)?);
+    }
     for run in RUNS {
         if case.value(&[run.name]).is_ok() {
             checks.extend(run.check(case, &config, &batches)?);
@@ -61,13 +69,13 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Runs of the reference whose kinds of adapter or weights are not there yet.
-const MISSING: [&str; 2] = ["dora", "pissa"];
 
-/// What the case holds and is not compared.
+/// Runs that the case holds and nothing here is like.
 pub(super) fn missing(case: &Case<'_>) -> Vec<String> {
-    let stored = MISSING.iter().filter(|name| case.value(&[name]).is_ok());
-    stored.map(|&name| name.to_owned()).collect()
+    let stored = case.reference.as_object().into_iter().flatten();
+    let curves = stored.filter(|(_, value)| value.get("loss").is_some_and(Value::is_array));
+    let known = |name: &str| name == QUANTISED || RUNS.iter().any(|run| run.name == name);
+    curves.filter(|(name, _)| !known(name)).map(|(name, _)| name.clone()).collect()
 }
 
 /// The adapter's configuration.
@@ -120,6 +128,15 @@ struct Curve {
     schedule: Schedule,
     b_ratio: f64,
     eight_bit: bool,
+    kind: Kind,
+}
+
+/// What is trained.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Lora,
+    Dora,
+    Pissa,
 }
 
 const PLAIN: Curve = Curve {
@@ -133,9 +150,10 @@ const PLAIN: Curve = Curve {
     schedule: Schedule::Constant,
     b_ratio: 1.0,
     eight_bit: false,
+    kind: Kind::Lora,
 };
 
-const RUNS: [Curve; 6] = [
+const RUNS: [Curve; 8] = [
     PLAIN,
     Curve { name: "bnz", start: Start::Nonzero, ..PLAIN },
     Curve { name: "rslora", rank_stabilised: true, ..PLAIN },
@@ -150,6 +168,8 @@ const RUNS: [Curve; 6] = [
     },
     Curve { name: "loraplus_ratio16_lr2e-4", rate: 2e-4, decay: 0.0, b_ratio: 16.0, ..PLAIN },
     Curve { name: "adamw8bit_bnb", eight_bit: true, ..PLAIN },
+    Curve { name: "dora", start: Start::Nonzero, kind: Kind::Dora, ..PLAIN },
+    Curve { name: "pissa", kind: Kind::Pissa, ..PLAIN },
 ];
 
 impl Curve {
@@ -179,7 +199,19 @@ impl Curve {
             false => adamw.into(),
         };
         let optimiser = optimiser.with_b_ratio(self.b_ratio);
-        let start = case.start(&config, self.start)?;
+        let (network, config, start) = match self.kind {
+            Kind::Lora => (network, config.clone(), case.start(&config, self.start)?),
+            Kind::Dora => {
+                let config = config.with_dora(true);
+                let start = dora(case, &config)?.to_files(&network, &config);
+                (network, config, start.weights)
+            }
+            Kind::Pissa => {
+                let (base, start) = Lora::pissa(&network, &config)?;
+                let start = start.to_files(&base, &config);
+                (Arc::new(base), config, start.weights)
+            }
+        };
         let mut run = Native.start(network, &config, optimiser, &start)?;
         let rate = |step| plan.rate(step, losses.len());
         let curve = (&losses[..], &norms[..]);
@@ -212,15 +244,28 @@ fn four_bits(case: &Case<'_>) -> Result<Vec<Check>> {
     ])
 }
 
+/// The run over a base in four bits.
+const QUANTISED: &str = "qlora_nf4_dq";
+
 /// Training over a base in four bits.
 fn quantised(case: &Case<'_>, config: &LoraConfig, batches: &[Vec<Tokens>]) -> Result<Vec<Check>> {
-    const NAME: &str = "qlora_nf4_dq";
-    if case.value(&[NAME]).is_err() {
+    if case.value(&[QUANTISED]).is_err() {
         return Ok(Vec::new());
     }
     let network = Arc::new(Network::clone(&case.network).in_nf4());
-    let curve = Curve { name: NAME, ..PLAIN };
+    let curve = Curve { name: QUANTISED, ..PLAIN };
     curve.check_on(network, case, config, batches)
+}
+
+/// The matrices of the nonzero start, and magnitudes: the lengths of the rows of the base alone.
+fn dora(case: &Case<'_>, config: &LoraConfig) -> Result<Lora> {
+    let plain = case.lora(&config.clone().with_dora(false), Start::Nonzero)?;
+    let mut lora = Lora::init(&case.network, config, 0)?;
+    for ((_, pair), (_, plain)) in lora.pairs_mut().zip(plain.pairs()) {
+        pair.a.clone_from(&plain.a);
+        pair.b.clone_from(&plain.b);
+    }
+    Ok(lora)
 }
 
 /// The gradients of the first step.

@@ -7,6 +7,7 @@ mod forge;
 mod gas;
 mod merkle;
 mod node;
+mod peft;
 mod typed;
 
 use std::{
@@ -31,6 +32,7 @@ const CHECKS: [Check; 10] = [
     ("chat", chat::check),
     ("gas", gas::check),
     ("node", node::check),
+    ("peft", peft::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.
@@ -93,6 +95,22 @@ impl Peers {
             output(Command::new(bin.join("pip")).args(["install", "--quiet", package]))?;
         }
         Ok(bin.join(tool))
+    }
+
+    /// Installs Python packages into the environment `name`, and returns its Python. A file tells which
+    /// are there, so that others are installed anew.
+    fn python_packages(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        let venv = self.folder.join(name);
+        let (python, list) = (venv.join("bin/python"), venv.join("packages"));
+        let wanted = packages.join("\n");
+        if fs::read_to_string(&list).ok().as_deref() != Some(&wanted) {
+            output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+            let mut pip = Command::new(&python);
+            pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir"]);
+            output(pip.args(packages))?;
+            fs::write(&list, wanted)?;
+        }
+        Ok(python)
     }
 
     /// Returns a command in Foundry's root that finds Foundry's tools, the compiler and what lies beside it.
