@@ -13,6 +13,8 @@ pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
 pub use fit::{Event, Fitted, fit};
 pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use plan::{Plan, Schedule};
-pub use preference::{Pair, Preference, PreferenceRun};
+pub use preference::{
+    Graded, Judged, Kto, Objective, Pair, Preference, PreferenceRun, Slope, StakeWeighted, Stakes,
+};
 pub use record::TrainingRecord;
 pub use rows::Rows;

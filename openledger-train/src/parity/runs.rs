@@ -11,7 +11,7 @@ use super::{
     tensors::Tensors, worst,
 };
 use crate::{
-    AdamW, AdamW8bit, Backend, Native, Optimiser, Pair, Plan, Preference, Schedule,
+    AdamW, AdamW8bit, Backend, Native, Objective, Optimiser, Pair, Plan, Preference, Schedule,
     preference::log_probabilities,
 };
 
@@ -279,7 +279,8 @@ fn preference(case: &Case<'_>, config: &LoraConfig, ids: &Tensors) -> Result<Vec
         ("orpo_loss", Preference::Orpo { beta }),
         ("simpo_loss_beta2_gamma0_5", Preference::Simpo { beta: 2.0, gamma: 0.5 }),
     ] {
-        let (loss, ours) = objective.gradients(&case.network, &lora, &pairs)?;
+        let slope = objective.gradients(&case.network, &lora, &pairs)?;
+        let (loss, ours) = (slope.loss, slope.gradients);
         let theirs = case.number(&["preference", name])?;
         checks.push(Check::new(name, (loss - theirs).abs(), LOSS));
         if name == "dpo_loss" {

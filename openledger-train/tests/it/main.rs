@@ -8,3 +8,4 @@
 mod backends;
 mod loop_;
 mod parity;
+mod preference;
