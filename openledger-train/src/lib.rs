@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backend;
+pub mod federated;
 mod fit;
 mod optimiser;
 pub mod parity;
@@ -9,7 +10,7 @@ mod preference;
 mod record;
 mod rows;
 
-pub use backend::{Backend, BaseRun, Candle, Native, Run, Step};
+pub use backend::{Backend, BaseRun, Candle, Native, NativeRun, Replace, Run, Step};
 pub use fit::{Event, Fitted, fit};
 pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use plan::{Plan, Schedule};

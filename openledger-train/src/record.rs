@@ -26,6 +26,9 @@ pub struct TrainingRecord {
     pub optimiser: Optimiser,
     /// Decides the matrices training started from.
     pub seed: u64,
+    /// Digest of the [record](crate::federated::FederationRecord) of rounds, if several workers trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federation: Option<B256>,
     /// What came out.
     pub adapter: AdapterId,
 }

@@ -111,6 +111,7 @@ async fn train_one(
         plan,
         optimiser,
         seed: SEED,
+        federation: None,
         adapter: files.id(),
     };
     publish(world, &files, &record).await?;

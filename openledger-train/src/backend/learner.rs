@@ -62,6 +62,12 @@ impl Learner {
         Ok(())
     }
 
+    /// Goes on from other matrices; what the optimiser keeps stays.
+    pub(crate) fn replace(&mut self, weights: &[u8]) -> Result<()> {
+        self.lora = Lora::from_safetensors(&self.network, &self.config, weights)?;
+        Ok(())
+    }
+
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         self.lora.to_files(&self.network, &self.config).weights
     }

@@ -18,7 +18,7 @@ use openledger_model::{LoraConfig, Network, Tokens};
 pub use base::BaseRun;
 pub use candle::Candle;
 pub(crate) use learner::Learner;
-pub use native::Native;
+pub use native::{Native, NativeRun};
 
 use crate::Optimiser;
 
@@ -59,6 +59,16 @@ pub trait Run: fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if a device fails.
     fn snapshot(&self) -> Result<Vec<u8>>;
+}
+
+/// A run whose matrices can be exchanged between two steps: what decentralised training asks of one.
+pub trait Replace: Run {
+    /// Goes on from the matrices in `weights`, an `adapter_model.safetensors` of the same tensors. What the
+    /// optimiser keeps of the steps before stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] or [`ErrorKind::Invalid`] if `weights` does not fit; then nothing has changed.
+    fn replace(&mut self, weights: &[u8]) -> Result<()>;
 }
 
 /// What one step did.

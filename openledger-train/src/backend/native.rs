@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openledger_core::Result;
 use openledger_model::{Batch, Gradients, LoraConfig, Network, Tape, Tokens, Trainable};
 
-use super::{Backend, Run, Step, count_labels, learner::Learner};
+use super::{Backend, Replace, Run, Step, count_labels, learner::Learner};
 use crate::Optimiser;
 
 /// The default backend: the tape's gradients, the same bits on every machine and thread count.
@@ -21,12 +21,34 @@ impl Backend for Native {
         optimiser: Optimiser,
         start: &[u8],
     ) -> Result<Box<dyn Run>> {
-        Ok(Box::new(NativeRun(Learner::start(network, lora, optimiser, start)?)))
+        Ok(Box::new(NativeRun::start(network, lora, optimiser, start)?))
     }
 }
 
+/// A run of [`Native`].
 #[derive(Debug)]
-struct NativeRun(Learner);
+pub struct NativeRun(Learner);
+
+impl NativeRun {
+    /// Starts from the matrices in `start`, as [`Native`] does.
+    ///
+    /// # Errors
+    /// Those of [`Backend::start`].
+    pub fn start(
+        network: Arc<Network>,
+        lora: &LoraConfig,
+        optimiser: Optimiser,
+        start: &[u8],
+    ) -> Result<Self> {
+        Learner::start(network, lora, optimiser, start).map(Self)
+    }
+}
+
+impl Replace for NativeRun {
+    fn replace(&mut self, weights: &[u8]) -> Result<()> {
+        self.0.replace(weights)
+    }
+}
 
 impl Run for NativeRun {
     fn step(&mut self, rows: &[&Tokens], rate: f64, clip: Option<f64>) -> Result<Step> {

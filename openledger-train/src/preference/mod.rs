@@ -114,7 +114,8 @@ impl<O: Objective> PreferenceRun<O> {
     /// tokens or with unknown ones, or if the loss or gradient is not finite.
     pub fn step(&mut self, examples: &[&O::Example], rate: f64, clip: Option<f64>) -> Result<Step> {
         let Learner { network, lora, .. } = &self.learner;
-        let Slope { loss, labels, gradients } = self.objective.gradients(network, lora, examples)?;
+        let Slope { loss, labels, gradients } =
+            self.objective.gradients(network, lora, examples)?;
         let step = Step::new(loss, labels, gradients.norm()).check()?;
         self.learner.update(gradients, step.gradient_norm, rate, clip)?;
         Ok(step)

@@ -6,6 +6,7 @@
 )]
 
 mod backends;
+mod federated;
 mod loop_;
 mod parity;
 mod preference;

@@ -7,9 +7,7 @@ use openledger_core::{
     Address, B256, ErrorKind, Key, U256,
     message::{Domain, Feedback, Nonces, Signed, Verified},
 };
-use openledger_model::{
-    Batch, Lora, LoraConfig, Network, Tape, Tokens, Trainable, testing,
-};
+use openledger_model::{Batch, Lora, LoraConfig, Network, Tape, Tokens, Trainable, testing};
 use openledger_train::{
     Graded, Judged, Kto, Objective, Optimiser, PreferenceRun, StakeWeighted, Stakes,
 };
@@ -267,9 +265,14 @@ fn what_validators_value_becomes_likelier_than_what_they_do_not() {
     let graded = graded();
     let examples: Vec<&Graded> = graded.iter().collect();
     let objective = StakeWeighted::default();
-    let mut run =
-        PreferenceRun::start(Arc::clone(&network), &config, Optimiser::default(), &start, objective)
-            .unwrap();
+    let mut run = PreferenceRun::start(
+        Arc::clone(&network),
+        &config,
+        Optimiser::default(),
+        &start,
+        objective,
+    )
+    .unwrap();
     for _ in 0..40 {
         run.step(&examples, 5e-3, Some(1.0)).unwrap();
     }
