@@ -108,7 +108,8 @@ pub struct Defence {
     pub norm: f64,
     /// The smallest norm, as a part of that median: below it, nobody worked.
     pub idle: f64,
-    /// By what part of itself an update may raise the held-out loss, that of the round's start.
+    /// By what part of itself an update may raise the held-out loss: that of the round's start, or the median of
+    /// the round's updates where that is larger. The combined update is held to that of the start alone.
     pub worsening: f64,
     /// The largest weight, as a multiple of the median weight: more is cut to that.
     pub weight: f64,
