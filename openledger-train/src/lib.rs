@@ -5,6 +5,7 @@ mod config;
 pub mod data;
 mod event;
 mod export;
+pub mod federated;
 mod fit;
 mod log;
 mod meter;
@@ -13,14 +14,15 @@ mod optimiser;
 mod packing;
 pub mod parity;
 mod plan;
-mod preference;
+pub mod preference;
 mod preflight;
 mod record;
 mod rows;
 mod session;
 
 pub use backend::{
-    Backend, BaseRun, Candle, Evaluate, Evaluation, Native, NativeRun, Resume, Run, Step, evaluate,
+    Backend, BaseRun, Candle, Evaluate, Evaluation, Native, NativeRun, Replace, Resume, Run, Step,
+    evaluate,
 };
 pub use config::{DataConfig, DataFile, EvaluationConfig, Objective, TrainingConfig};
 pub use event::{Event, Happening, StepTaken, Stop, curve};
@@ -31,7 +33,9 @@ pub use meter::{Meter, Unmetered};
 pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use packing::{filled, pack};
 pub use plan::{Plan, Schedule};
-pub use preference::{Pair, Preference, PreferenceRun};
+pub use preference::{
+    Graded, Judged, Kto, Pair, Preference, PreferenceRun, Slope, StakeWeighted, Stakes,
+};
 pub use preflight::{Memory, Preflight, RowsSeen, preflight};
 pub use record::TrainingRecord;
 pub use rows::{Rows, Subset};

@@ -15,6 +15,9 @@ pub struct TrainingRecord {
     pub datanets: Vec<DatanetVersion>,
     /// Everything else that decided the result.
     pub config: TrainingConfig,
+    /// Digest of the [record](crate::federated::FederationRecord) of rounds, if several workers trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federation: Option<B256>,
     /// What came out.
     pub adapter: AdapterId,
 }

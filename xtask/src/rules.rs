@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use crate::shell::{Result, cargo, output};
 
 /// A crate, and what must not be below it in the default build.
-const RULES: [(&str, &[&str]); 8] = [
+const RULES: [(&str, &[&str]); 9] = [
     ("openledger-core", &["tokio", "candle-core", "alloy", "revm", "rayon"]),
     ("openledger-kernels", &["tokio", "candle-core", "openledger-core", "alloy-primitives"]),
     ("openledger-model", &["tokio", "alloy", "revm"]),
     ("openledger-datanet", &["candle-core", "alloy", "revm", "openledger-model"]),
     ("openledger-train", &["tokio", "alloy", "revm", "openledger-datanet"]),
+    ("openledger-train-http", &["alloy", "revm", "openledger-datanet"]),
     (
         "openledger-attribution",
         &["tokio", "alloy", "revm", "openledger-datanet", "openledger-train"],

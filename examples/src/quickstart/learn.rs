@@ -110,6 +110,7 @@ async fn train_one(
         model: world.model.id(),
         datanets: corpus.versions().to_vec(),
         config,
+        federation: None,
         adapter: files.id(),
     };
     publish(world, &files, &record).await?;

@@ -10,7 +10,9 @@
 //! ```
 
 mod contribution;
+mod feedback;
 mod grant;
+mod local_update;
 mod receipt;
 mod signature;
 mod typed;
@@ -25,7 +27,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 pub use contribution::Contribution;
+pub use feedback::Feedback;
 pub use grant::{Grant, Scope};
+pub use local_update::LocalUpdate;
 pub use receipt::{DatanetVersion, Receipt, RowShare, Shares};
 pub use signature::Signature;
 pub use verdict::{Decision, Verdict};

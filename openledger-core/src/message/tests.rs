@@ -167,6 +167,58 @@ fn every_field_of_every_message_changes_its_hash() {
     assert_eq!(hashes.len(), changed.len() + 1);
 }
 
+#[test]
+fn every_field_of_feedback_and_of_updates_changes_their_hashes() {
+    let feedback = Feedback {
+        adapter: B256::repeat_byte(1),
+        prompt: B256::repeat_byte(2),
+        output: B256::repeat_byte(3),
+        value: -4,
+        validator: Address::repeat_byte(5),
+        nonce: U256::from(6),
+        deadline: 7,
+    };
+    let changed = [
+        Feedback { adapter: B256::ZERO, ..feedback },
+        Feedback { prompt: B256::ZERO, ..feedback },
+        Feedback { output: B256::ZERO, ..feedback },
+        Feedback { value: 4, ..feedback },
+        Feedback { validator: Address::ZERO, ..feedback },
+        Feedback { nonce: U256::ZERO, ..feedback },
+        Feedback { deadline: 0, ..feedback },
+    ];
+    let hashes: BTreeSet<B256> =
+        changed.iter().chain([&feedback]).map(Message::struct_hash).collect();
+    assert_eq!(hashes.len(), changed.len() + 1);
+
+    let update = LocalUpdate {
+        run: B256::repeat_byte(1),
+        round: 2,
+        start: B256::repeat_byte(3),
+        update: B256::repeat_byte(4),
+        steps: 5,
+        labels: 6,
+        worker: Address::repeat_byte(7),
+        nonce: U256::from(8),
+        deadline: 9,
+    };
+    let changed = [
+        LocalUpdate { run: B256::ZERO, ..update },
+        LocalUpdate { round: 0, ..update },
+        LocalUpdate { start: B256::ZERO, ..update },
+        LocalUpdate { update: B256::ZERO, ..update },
+        LocalUpdate { steps: 0, ..update },
+        LocalUpdate { labels: 0, ..update },
+        LocalUpdate { worker: Address::ZERO, ..update },
+        LocalUpdate { nonce: U256::ZERO, ..update },
+        LocalUpdate { deadline: 0, ..update },
+    ];
+    let hashes: BTreeSet<B256> =
+        changed.iter().chain([&update]).map(Message::struct_hash).collect();
+    assert_eq!(hashes.len(), changed.len() + 1);
+    assert_eq!(crate::decode::<LocalUpdate>(&crate::encode(&update)).unwrap(), update);
+}
+
 fn share(row: u8, weight: u64) -> RowShare {
     RowShare {
         row: RowId::from(B256::repeat_byte(row)),

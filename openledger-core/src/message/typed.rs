@@ -1,5 +1,6 @@
 //! The Solidity structs of the messages: their names and fields are the EIP-712 types, and the
-//! contracts hold the same text.
+//! contracts hold the same text. What no contract reads yet, feedback and updates of training, is signed the same
+//! way, so that one may.
 
 alloy_sol_types::sol! {
     struct Contribution {
@@ -42,6 +43,28 @@ alloy_sol_types::sol! {
         bytes32 root;
         uint64 rows;
         address contributor;
+        uint256 nonce;
+        uint64 deadline;
+    }
+
+    struct Feedback {
+        bytes32 adapter;
+        bytes32 prompt;
+        bytes32 output;
+        int32 value;
+        address validator;
+        uint256 nonce;
+        uint64 deadline;
+    }
+
+    struct LocalUpdate {
+        bytes32 run;
+        uint64 round;
+        bytes32 start;
+        bytes32 update;
+        uint64 steps;
+        uint64 labels;
+        address worker;
         uint256 nonce;
         uint64 deadline;
     }

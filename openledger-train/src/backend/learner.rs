@@ -64,18 +64,24 @@ impl Learner {
     }
 
     pub(crate) fn state(&self) -> Vec<u8> {
-        let matrices = self.lora.pairs().flat_map(|(_, pair)| [&pair.a[..], &pair.b[..]]);
+        let matrices = self.lora.parts().map(|(_, part)| part);
         Snapshot::new(&self.optimiser, matrices, &self.state, self.proven).to_bytes()
     }
 
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<()> {
         let stored = Snapshot::parse(state)?;
-        let sizes: Vec<usize> =
-            self.lora.pairs().flat_map(|(_, pair)| [pair.a.len(), pair.b.len()]).collect();
+        let sizes: Vec<usize> = self.lora.parts().map(|(_, part)| part.len()).collect();
         let (matrices, state) = stored.take(&self.optimiser, &sizes)?;
-        let ours = self.lora.pairs_mut().flat_map(|(_, pair)| [&mut pair.a, &mut pair.b]);
-        ours.zip(matrices).for_each(|(ours, stored)| *ours = stored);
+        for ((_, ours), stored) in self.lora.parts_mut().zip(matrices) {
+            ours.copy_from_slice(&stored);
+        }
         (self.state, self.proven) = (state, stored.proven);
+        Ok(())
+    }
+
+    /// Goes on from other matrices; what the optimiser keeps stays.
+    pub(crate) fn replace(&mut self, weights: &[u8]) -> Result<()> {
+        self.lora = Lora::from_safetensors(&self.network, &self.config, weights)?;
         Ok(())
     }
 

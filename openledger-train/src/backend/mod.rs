@@ -65,6 +65,16 @@ pub trait Run: fmt::Debug {
     fn snapshot(&self) -> Result<Vec<u8>>;
 }
 
+/// A run whose matrices can be exchanged between two steps: what decentralised training asks of one.
+pub trait Replace: Run {
+    /// Goes on from the matrices in `weights`, an `adapter_model.safetensors` of the same tensors. What the
+    /// optimiser keeps of the steps before stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] or [`ErrorKind::Invalid`] if `weights` does not fit; then nothing has changed.
+    fn replace(&mut self, weights: &[u8]) -> Result<()>;
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use openledger_core::Result;
 use openledger_model::{Batch, Gradients, LoraConfig, Network, Tape, Tokens, Trainable};
 
-use super::{Backend, Evaluate, Evaluation, Resume, Run, Step, count_labels, learner::Learner};
+use super::{
+    Backend, Evaluate, Evaluation, Replace, Resume, Run, Step, count_labels, learner::Learner,
+};
 use crate::Optimiser;
 
 /// The default backend: the tape's gradients, the same bits on every machine and thread count.
@@ -25,11 +27,12 @@ impl Backend for Native {
     }
 }
 
-/// A run of [`Native`], which can also be interrupted and evaluated.
+/// A run of [`Native`], which can also be interrupted, evaluated and given other matrices.
 #[derive(Debug)]
 pub struct NativeRun {
     learner: Learner,
     micro_batch: Option<usize>,
+    checkpointing: bool,
 }
 
 impl NativeRun {
@@ -44,7 +47,7 @@ impl NativeRun {
         start: &[u8],
     ) -> Result<Self> {
         let learner = Learner::start(network, lora, optimiser, start)?;
-        Ok(Self { learner, micro_batch: None })
+        Ok(Self { learner, micro_batch: None, checkpointing: false })
     }
 
     /// Returns this with steps whose rows are computed `rows` at a time, all at once if none is said.
@@ -58,16 +61,31 @@ impl NativeRun {
         self
     }
 
+    /// Returns this with activation checkpointing or without: see
+    /// [`Tape::with_checkpointing`](openledger_model::Tape::with_checkpointing).
+    #[must_use]
+    pub const fn with_checkpointing(mut self, checkpointing: bool) -> Self {
+        self.checkpointing = checkpointing;
+        self
+    }
+
     /// Adds the gradient of `scale` times the sum of the losses of `rows`; returns that sum.
     fn accumulate(&self, rows: &[&Tokens], scale: f32, gradients: &mut Gradients) -> Result<f64> {
         let Learner { network, lora, .. } = &self.learner;
         let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
         let labels: Vec<Option<u32>> = rows.iter().flat_map(|row| row.labels()).collect();
-        let mut tape = Tape::new(network, Some(lora), Trainable::Lora, &batch);
+        let mut tape = Tape::new(network, Some(lora), Trainable::Lora, &batch)
+            .with_checkpointing(self.checkpointing);
         let hidden = tape.run()?;
         let loss = tape.loss(&hidden, &labels, scale);
         tape.backward(gradients);
         Ok(loss.sum)
+    }
+}
+
+impl Replace for NativeRun {
+    fn replace(&mut self, weights: &[u8]) -> Result<()> {
+        self.learner.replace(weights)
     }
 }
 

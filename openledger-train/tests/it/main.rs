@@ -8,10 +8,12 @@
 mod backends;
 mod data;
 mod export;
+mod federated;
 mod kill;
 mod log;
 mod loop_;
 mod parity;
 mod parquet;
+mod preference;
 mod preflight;
 mod session;
