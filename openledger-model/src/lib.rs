@@ -4,6 +4,7 @@ mod adapter;
 mod config;
 mod decoder;
 mod families;
+pub mod gguf;
 mod model;
 mod network;
 mod ops;

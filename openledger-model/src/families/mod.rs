@@ -9,6 +9,7 @@ mod qwen;
 
 use openledger_core::{Error, ErrorKind, Result};
 
+pub(crate) use dense::Dense;
 pub use llama::LlamaConfig;
 
 use crate::{
@@ -71,6 +72,22 @@ pub(crate) fn build(config: &[u8], tensors: &mut impl Tensors) -> Result<Decoder
     match family.shape {
         Shape::Dense(read) => read(&fields)?.build(family.model_type, tensors),
         Shape::Latent(read) => read(&fields)?.build(family.model_type, tensors),
+    }
+}
+
+/// Reads the configuration of a family with grouped-query attention, and what it is called.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for the others.
+pub(crate) fn dense(config: &[u8]) -> Result<(&'static str, Dense)> {
+    let fields = Fields::parse(config)?;
+    let family = family(&fields)?;
+    match family.shape {
+        Shape::Dense(read) => Ok((family.model_type, read(&fields)?)),
+        Shape::Latent(_) => {
+            let message = format!("a `{}`, whose attention is latent", family.model_type);
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// The largest `tokenizer.json` or shard index read: 64 MiB.
 const MAX_JSON: u64 = 64 << 20;
 /// The largest file of weights read: 512 GiB.
-const MAX_WEIGHTS: u64 = 512 << 30;
+pub(super) const MAX_WEIGHTS: u64 = 512 << 30;
 
 /// The bytes of a base model, as they lie in its folder.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -6,6 +6,7 @@
 )]
 
 mod adapter;
+mod gguf;
 mod golden;
 mod gradient;
 mod hostile;
