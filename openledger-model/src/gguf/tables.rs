@@ -170,18 +170,20 @@ fn scores(table: &Table<'_>, listed: &[[&str; 2]]) -> Result<Vec<f32>> {
 }
 
 fn listed_merges(bpe: &Json) -> Result<Vec<[&str; 2]>> {
-    let merge = |merge: &'_ Json| -> Option<[&str; 2]> {
-        match merge {
-            Json::Array(pair) => match &pair[..] {
-                [left, right] => Some([left.as_str()?, right.as_str()?]),
-                _ => None,
-            },
-            Json::String(text) => text.split_once(' ').map(|(left, right)| [left, right]),
-            _ => None,
-        }
-    };
-    let merges = bpe["merges"].as_array().and_then(|all| all.iter().map(merge).collect());
+    let merges = bpe["merges"].as_array().and_then(|all| all.iter().map(pair).collect());
     merges.ok_or_else(|| Error::corrupt("the merges of the tokenizer are not pairs"))
+}
+
+/// Reads a merge in the spelling of newer or older files.
+fn pair(merge: &Json) -> Option<[&str; 2]> {
+    match merge {
+        Json::Array(pair) => match &pair[..] {
+            [left, right] => Some([left.as_str()?, right.as_str()?]),
+            _ => None,
+        },
+        Json::String(text) => text.split_once(' ').map(|(left, right)| [left, right]),
+        _ => None,
+    }
 }
 
 impl<'a> Table<'a> {

@@ -1,12 +1,14 @@
 //! Models as GGUF files: read, written, and cut, changed or lying.
 
+use std::ops::Range;
+
 use candle_core::{
     Device,
     quantized::{GgmlDType, QStorage, QTensor},
 };
 use openledger_core::ErrorKind;
 use openledger_model::{
-    Batch, Model, ModelFiles, NamedTensor, Network, Tape, Tokenizer, Trainable, Weights,
+    Batch, Model, ModelFiles, Network, Tape, Trainable,
     gguf::{Gguf, GgmlType, GgufWriter},
     testing,
 };
@@ -201,7 +203,7 @@ fn candle(ty: GgmlType, bytes: &[u8], elements: usize) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_block_decodes_as_in_candle(seed in prop::collection::vec(any::<u8>(), 2048)) {
@@ -250,19 +252,26 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        static FILE: std::sync::OnceLock<(Vec<u8>, usize)> = std::sync::OnceLock::new();
-        let (file, head) = FILE.get_or_init(|| {
+        static FILE: std::sync::OnceLock<(Vec<u8>, usize, Range<usize>)> =
+            std::sync::OnceLock::new();
+        let (file, head, table) = FILE.get_or_init(|| {
             let file = write(&testing::tiny_files(1).unwrap(), GgmlType::Q4_0);
-            let head = file.windows(11).position(|w| w == b"tokenizer.g").unwrap();
-            (file, head)
+            let find = |name: &[u8]| file.windows(name.len()).position(|w| w == name).unwrap();
+            let head = find(b"tokenizer.ggml");
+            let table = find(b"token_embd.weight")..find(b"blk.1.ffn_down.weight") + 80;
+            (file, head, table)
         });
         let mut file = file.clone();
         for (at, byte) in changes {
-            // Most entries of the tokenizer are alike; the rest is where it matters.
-            let at = at.index(2 * head);
-            let at = if at < *head { at } else { file.len() - 80_000 + at };
+            // Anywhere, but as often where metadata or the table of tensors is.
             let len = file.len();
-            file[at.min(len - 1)] = byte;
+            let at = at.index(len + 2 * head + table.len());
+            let at = match at.checked_sub(len) {
+                None => at,
+                Some(at) if at < 2 * head => at / 2,
+                Some(at) => table.start + at - 2 * head,
+            };
+            file[at] = byte;
         }
         if let Some(cut) = cut {
             file.truncate(cut.index(file.len()));
