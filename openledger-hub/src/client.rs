@@ -103,9 +103,9 @@ impl Client {
         what: &str,
     ) -> Result<Bytes> {
         let body = Limited::new(response.into_body(), limit).collect();
-        let read = timeout(self.options.timeout, body).await.map_err(|_| {
-            Error::new(ErrorKind::Unavailable, format!("{what} took too long"))
-        })?;
+        let read = timeout(self.options.timeout, body)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Unavailable, format!("{what} took too long")))?;
         read.map(http_body_util::Collected::to_bytes).map_err(|e| {
             if e.is::<LengthLimitError>() {
                 let message = format!("{what} is larger than the {limit} bytes allowed");

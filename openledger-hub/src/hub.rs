@@ -152,8 +152,9 @@ impl Hub {
         }
         let what = format!("what the hub says of {repo}");
         let bytes = self.client.read(answer, MAX_INFO, &what).await?;
-        let info: Info = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::corrupt(format!("{what} is not what it should be")).with_source(e))?;
+        let info: Info = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::corrupt(format!("{what} is not what it should be")).with_source(e)
+        })?;
         if !is_commit(&info.sha) {
             return Err(Error::corrupt(format!("{what}: the commit is none")));
         }

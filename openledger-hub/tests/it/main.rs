@@ -109,7 +109,8 @@ async fn a_cut_connection_is_taken_up_where_it_was() {
 #[tokio::test]
 async fn what_an_earlier_process_left_is_used_or_thrown_away() {
     let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 251) as u8).collect();
-    for (left, wrong) in [(bytes[..400].to_vec(), false), (vec![9; 400], true), (vec![9; 2000], true)]
+    for (left, wrong) in
+        [(bytes[..400].to_vec(), false), (vec![9; 400], true), (vec![9; 2000], true)]
     {
         let cache = tempfile::tempdir().unwrap();
         let file = File::large(&bytes);

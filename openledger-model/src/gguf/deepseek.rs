@@ -83,7 +83,8 @@ fn head(keys: &Keys<'_, '_>) -> Result<(u64, u64)> {
 
 /// Takes tensors apart or together, or returns none for a name that is not of that kind.
 pub(super) fn tensors(file: &Gguf<'_>, name: &str) -> Result<Option<Vec<NamedTensor>>> {
-    let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
+    let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+    else {
         return Ok(None);
     };
     let Some(part) = part.strip_suffix(".weight") else { return Ok(None) };
@@ -96,6 +97,14 @@ pub(super) fn tensors(file: &Gguf<'_>, name: &str) -> Result<Option<Vec<NamedTen
         Some(_) => Ok(Some(Vec::new())),
         None => Ok(None),
     }
+}
+
+/// Returns what the tensors of all experts are stacked as, for the name of one in a checkpoint.
+pub(super) fn stack(name: &str) -> Option<String> {
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once(".mlp.experts.")?;
+    let part = rest.split_once('.')?.1.strip_suffix(".weight")?;
+    let (ours, _) = EXPERT.iter().find(|(_, theirs)| *theirs == part)?;
+    Some(format!("blk.{layer}.{ours}.weight"))
 }
 
 fn experts(file: &Gguf<'_>, name: &str, to: &str, part: &str) -> Result<Vec<NamedTensor>> {
@@ -121,7 +130,9 @@ fn expand(file: &Gguf<'_>, layer: &str) -> Result<NamedTensor> {
     }
     let mut data = Vec::with_capacity(keys.len() + values.len());
     for (key, value) in keys.chunks_exact(latent * own).zip(values.chunks_exact(value * latent)) {
-        data.extend((0..own).flat_map(|row| (0..latent).map(move |column| key[column * own + row])));
+        data.extend(
+            (0..own).flat_map(|row| (0..latent).map(move |column| key[column * own + row])),
+        );
         data.extend_from_slice(value);
     }
     Ok(NamedTensor {
@@ -140,4 +151,56 @@ fn cube(file: &Gguf<'_>, name: &str) -> Result<([usize; 3], Vec<f32>)> {
         Error::corrupt(format!("the tensor `{name}` is {shape:?}, not of three dimensions"))
     })?;
     Ok((shape, tensor.to_f32()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tensors of a file, as `[name, sizes with rows first, elements]`.
+    fn file(tensors: &[(&str, [usize; 3], Vec<f32>)]) -> Vec<u8> {
+        let mut head = b"GGUF".to_vec();
+        head.extend(3u32.to_le_bytes());
+        head.extend((tensors.len() as u64).to_le_bytes());
+        head.extend(0u64.to_le_bytes());
+        let mut data = Vec::new();
+        for (name, shape, elements) in tensors {
+            super::super::entries::text(&mut head, name);
+            head.extend(3u32.to_le_bytes());
+            head.extend(shape.iter().rev().flat_map(|&size| (size as u64).to_le_bytes()));
+            head.extend(0u32.to_le_bytes());
+            head.extend((data.len() as u64).to_le_bytes());
+            data.extend(elements.iter().flat_map(|x| x.to_le_bytes()));
+            data.resize(data.len().next_multiple_of(32), 0);
+        }
+        head.resize(head.len().next_multiple_of(32), 0);
+        [head, data].concat()
+    }
+
+    #[test]
+    fn the_expanding_matrix_is_put_together_head_by_head() {
+        // Two heads; keys of 2 elements, values of 1, latent vectors of 3. Element: 100 h + 10 row +
+        // column of the whole matrix, whose rows of keys come first.
+        let at = |head: usize, row: usize, column: usize| (100 * head + 10 * row + column) as f32;
+        let (mut keys, mut values, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+        for head in 0..2 {
+            for column in 0..3 {
+                keys.extend((0..2).map(|row| at(head, row, column)));
+            }
+            values.extend((0..3).map(|column| at(head, 2, column)));
+            whole.extend((0..3).flat_map(|row| (0..3).map(move |column| at(head, row, column))));
+        }
+        let bytes = file(&[
+            ("blk.4.attn_k_b.weight", [2, 3, 2], keys),
+            ("blk.4.attn_v_b.weight", [2, 1, 3], values.clone()),
+        ]);
+        let parsed = Gguf::parse(&bytes).unwrap();
+        let made = tensors(&parsed, "blk.4.attn_k_b.weight").unwrap().unwrap();
+        assert_eq!(made[0].name, "model.layers.4.self_attn.kv_b_proj.weight");
+        assert_eq!((made[0].shape.as_slice(), &made[0].data), (&[6, 3][..], &whole));
+        assert!(tensors(&parsed, "blk.4.attn_v_b.weight").unwrap().unwrap().is_empty());
+        let alone = file(&[("blk.4.attn_v_b.weight", [2, 1, 3], values)]);
+        let error = expand(&Gguf::parse(&alone).unwrap(), "4").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
 }

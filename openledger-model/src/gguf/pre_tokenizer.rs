@@ -78,9 +78,9 @@ pub(super) fn described(tokenizer: &Json) -> Result<&'static PreTokenizer> {
     let splits = splits(&tokenizer["pre_tokenizer"]);
     let composed = tokenizer["normalizer"]["type"] == "NFC";
     let plain = composed || tokenizer["normalizer"].is_null();
-    let found = KNOWN.iter().find(|pre| {
-        splits.as_deref() == Some(pre.splits) && pre.composed == composed && plain
-    });
+    let found = KNOWN
+        .iter()
+        .find(|pre| splits.as_deref() == Some(pre.splits) && pre.composed == composed && plain);
     found.ok_or_else(|| {
         let known: Vec<&str> = KNOWN.iter().map(|pre| pre.names[0]).collect();
         let message = format!(

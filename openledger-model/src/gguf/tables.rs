@@ -19,11 +19,7 @@ struct Table<'a> {
     types: Vec<TokenType>,
 }
 
-pub(super) fn write(
-    tokenizer: &Tokenizer,
-    model: &Written,
-    entries: &mut Entries,
-) -> Result<()> {
+pub(super) fn write(tokenizer: &Tokenizer, model: &Written, entries: &mut Entries) -> Result<()> {
     let json: Json = serde_json::from_slice(&tokenizer.to_json())
         .map_err(|e| Error::corrupt("not a tokenizer").with_source(e))?;
     let bpe = &json["model"];
@@ -75,9 +71,8 @@ fn ends(json: &Json, model: &Written, entries: &mut Entries) -> Result<()> {
         u32::try_from(id).ok()
     };
     let template = template(&json["post_processor"]);
-    let text = template.and_then(|parts| {
-        parts.iter().position(|part| part.get("Sequence").is_some())
-    });
+    let text =
+        template.and_then(|parts| parts.iter().position(|part| part.get("Sequence").is_some()));
     let (before, after) = match (template, text) {
         (Some(parts), Some(at)) => (&parts[..at], &parts[at + 1..]),
         _ => Default::default(),
@@ -97,7 +92,10 @@ fn ends(json: &Json, model: &Written, entries: &mut Entries) -> Result<()> {
         eos.insert(0, after);
     }
     if eos.len() > 3 {
-        return Err(unsupported(format!("{} tokens that end a text in GGUF, at most 3", eos.len())));
+        return Err(unsupported(format!(
+            "{} tokens that end a text in GGUF, at most 3",
+            eos.len()
+        )));
     }
     for (key, eos) in ["eos", "eot", "eom"].iter().zip(eos) {
         entries.u32(&format!("tokenizer.ggml.{key}_token_id"), eos);
@@ -147,7 +145,8 @@ fn scores(table: &Table<'_>, listed: &[[&str; 2]]) -> Result<Vec<f32>> {
         }
         last = first;
     }
-    let score = |(id, token): (usize, &Option<&str>)| match token.and_then(|token| made.get(token)) {
+    let score = |(id, token): (usize, &Option<&str>)| match token.and_then(|token| made.get(token))
+    {
         Some(rank) => -(*rank as f32),
         None => -((listed.len() + id) as f32),
     };

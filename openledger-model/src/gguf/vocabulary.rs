@@ -55,9 +55,9 @@ fn byte_level(file: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<Json> {
         .map(|merge| {
             // Either half may itself begin with a space, but not be one.
             let at = merge.get(1..).and_then(|rest| rest.find(' ')).map(|at| at + 1);
-            let (left, right) = at.map(|at| (&merge[..at], &merge[at + 1..])).ok_or_else(|| {
-                Error::corrupt(format!("the merge `{merge}` is not two tokens"))
-            })?;
+            let (left, right) = at
+                .map(|at| (&merge[..at], &merge[at + 1..]))
+                .ok_or_else(|| Error::corrupt(format!("the merge `{merge}` is not two tokens")))?;
             Ok(json!([left, right]))
         })
         .collect::<Result<Vec<Json>>>()?;
@@ -227,9 +227,9 @@ impl<'a> Vocabulary<'a> {
 
     fn token(&self, id: u64) -> Result<&'a str> {
         let token = usize::try_from(id).ok().and_then(|id| self.tokens.get(id));
-        token.copied().ok_or_else(|| {
-            Error::corrupt(format!("token {id}, there are {}", self.tokens.len()))
-        })
+        token
+            .copied()
+            .ok_or_else(|| Error::corrupt(format!("token {id}, there are {}", self.tokens.len())))
     }
 
     fn of_type(&self, wanted: TokenType) -> Option<&'a str> {

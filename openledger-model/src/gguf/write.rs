@@ -1,11 +1,11 @@
 //! A model to a file.
 
-use std::io::Write;
+use std::{collections::HashMap, io::Write};
 
 use openledger_core::{Error, ErrorKind, Result};
 
 use super::{
-    GgmlType,
+    GgmlType, deepseek,
     entries::{self, Entries},
     load::Heads,
     metadata, names, permute, tables,
@@ -52,8 +52,6 @@ pub struct GgufWriter<'a> {
 struct Planned {
     /// In the file.
     name: String,
-    /// In the checkpoint.
-    from: String,
     shape: Vec<usize>,
     ty: GgmlType,
     content: Content,
@@ -61,10 +59,10 @@ struct Planned {
 
 /// What a tensor is made of.
 enum Content {
-    /// The tensor as it is.
-    Plain,
-    /// The tensor, with the rows of so many heads permuted.
-    Permuted { heads: usize },
+    /// Tensors of this shape in the checkpoint, one after the other.
+    Stacked { names: Vec<String>, shape: Vec<usize> },
+    /// A tensor, with the rows of so many heads permuted.
+    Permuted { name: String, heads: usize },
     /// These numbers.
     Numbers(Vec<f32>),
 }
@@ -135,44 +133,70 @@ impl<'a> GgufWriter<'a> {
 
     fn plan(&self, metadata: &metadata::Written) -> Result<Vec<Planned>> {
         let heads = Heads::new(metadata.heads, metadata.key_heads);
-        let planned = Decoder::tensors(self.config)?.into_iter().map(|(from, shape)| {
+        let mut planned: Vec<Planned> = Vec::new();
+        let mut stacks: HashMap<String, usize> = HashMap::new();
+        for (from, shape) in Decoder::tensors(self.config)? {
+            if let Some(name) = deepseek::stack(&from) {
+                let place = *stacks.entry(name.clone()).or_insert(planned.len());
+                match planned.get_mut(place) {
+                    Some(Planned { shape, content: Content::Stacked { names, .. }, .. }) => {
+                        shape[0] += 1;
+                        names.push(from);
+                    }
+                    _ => {
+                        let ty = self.ty_of(&name, &shape);
+                        let content = Content::Stacked { names: vec![from], shape: shape.clone() };
+                        let shape = [&[1], &shape[..]].concat();
+                        planned.push(Planned { name, shape, ty, content });
+                    }
+                }
+                continue;
+            }
             let name = names::ggml(&from).ok_or_else(|| {
                 let message = format!("GGUF has no name for the tensor `{from}`");
                 Error::new(ErrorKind::Unsupported, message)
             })?;
-            let ty = match shape[..] {
-                [_, row] if row.is_multiple_of(self.ty.block()) => self.ty,
-                [_, _] => GgmlType::F16,
-                _ => GgmlType::F32,
-            };
+            let ty = self.ty_of(&name, &shape);
             let content = match heads.of(metadata.architecture, &from) {
-                Some(heads) => Content::Permuted { heads },
-                None => Content::Plain,
+                Some(heads) => Content::Permuted { name: from, heads },
+                None => Content::Stacked { names: vec![from], shape: shape.clone() },
             };
-            Ok(Planned { name, from, shape, ty, content })
-        });
-        let divisors = metadata.rope_divisors.iter().map(|divisors| {
-            Ok(Planned {
+            planned.push(Planned { name, shape, ty, content });
+        }
+        if let Some(divisors) = &metadata.rope_divisors {
+            planned.push(Planned {
                 name: "rope_freqs.weight".to_owned(),
-                from: String::new(),
                 shape: vec![divisors.len()],
                 ty: GgmlType::F32,
                 content: Content::Numbers(divisors.clone()),
-            })
-        });
-        planned.chain(divisors).collect()
+            });
+        }
+        Ok(planned)
+    }
+
+    fn ty_of(&self, name: &str, shape: &[usize]) -> GgmlType {
+        match shape {
+            // Small errors of a router send tokens elsewhere.
+            _ if name.ends_with("ffn_gate_inp.weight") => GgmlType::F32,
+            [_, row] if row.is_multiple_of(self.ty.block()) => self.ty,
+            [_, _] => GgmlType::F16,
+            _ => GgmlType::F32,
+        }
     }
 
     fn encode(&self, tensor: &Planned, out: &mut Vec<u8>) -> Result<()> {
-        let stored = || {
-            let param = self.weights.find(&tensor.from, &tensor.shape)?;
+        let stored = |name: &str, shape: &[usize]| {
+            let param = self.weights.find(name, shape)?;
             Ok::<_, Error>(self.weights.data(param))
         };
         let encoded = match &tensor.content {
-            Content::Plain => tensor.ty.encode(stored()?, out),
-            Content::Permuted { heads } => {
+            Content::Stacked { names, shape } => {
+                names.iter().try_for_each(|name| tensor.ty.encode(stored(name, shape)?, out))
+            }
+            Content::Permuted { name, heads } => {
                 let rows = tensor.shape[0] / heads;
-                tensor.ty.encode(&permute::to_neighbours(stored()?, *heads, rows), out)
+                let permuted = permute::to_neighbours(stored(name, &tensor.shape)?, *heads, rows);
+                tensor.ty.encode(&permuted, out)
             }
             Content::Numbers(numbers) => tensor.ty.encode(numbers, out),
         };

@@ -9,7 +9,7 @@ use candle_core::{
 use openledger_core::ErrorKind;
 use openledger_model::{
     Batch, Model, ModelFiles, Network, Tape, Trainable,
-    gguf::{Gguf, GgmlType, GgufWriter},
+    gguf::{GgmlType, Gguf, GgufWriter},
     testing,
 };
 use proptest::prelude::*;
@@ -36,13 +36,23 @@ fn write(files: &ModelFiles, ty: GgmlType) -> Vec<u8> {
     file
 }
 
-const DENSE: [&str; 4] = ["llama", "mistral", "qwen2", "qwen3"];
+/// Files of a family that GGUF has words for.
+fn files_of(family: &str) -> ModelFiles {
+    let mut files = testing::tiny_files_of(family, 3).unwrap();
+    if family.starts_with("deepseek") {
+        let mut config: Value = serde_json::from_slice(&files.config).unwrap();
+        config["rope_scaling"]["mscale"] = json!(0.8);
+        files.config = config.to_string().into_bytes();
+    }
+    files
+}
+
 const TOKENS: [u32; 9] = [256, 84, 104, 101, 32, 99, 97, 116, 33];
 
 #[test]
 fn a_model_written_in_f32_is_the_same_when_read() {
-    for family in DENSE {
-        let files = testing::tiny_files_of(family, 3).unwrap();
+    for family in testing::FAMILIES {
+        let files = files_of(family);
         let ours = Model::load(&files).unwrap();
         let file = write(&files, GgmlType::F32);
         let read = Model::from_gguf(&file).unwrap();
@@ -178,7 +188,10 @@ fn a_real_model_and_its_sentence_piece_tokenizer_survive() {
     for text in ["Once upon a time, there was a girl.", "  two  spaces", "naïve 猫\n\tok", ""] {
         let tokens = ours.tokenizer().encode(text, true).unwrap();
         assert_eq!(read.tokenizer().encode(text, true).unwrap(), tokens, "{text}");
-        assert_eq!(read.tokenizer().decode(&tokens).unwrap(), ours.tokenizer().decode(&tokens).unwrap());
+        assert_eq!(
+            read.tokenizer().decode(&tokens).unwrap(),
+            ours.tokenizer().decode(&tokens).unwrap()
+        );
     }
     let tokens = ours.tokenizer().encode("Once upon a time", true).unwrap();
     assert_eq!(logits(ours.network(), &tokens), logits(read.network(), &tokens));
@@ -200,6 +213,60 @@ fn candle(ty: GgmlType, bytes: &[u8], elements: usize) -> Vec<f32> {
     let storage = QStorage::from_data(bytes.into(), &Device::Cpu, dtype).unwrap();
     let tensor = QTensor::new(storage, elements).unwrap();
     tensor.dequantize(&Device::Cpu).unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn counts_and_offsets_that_lie_are_refused_before_anything_is_allocated() {
+    let head = |tensors: u64, entries: u64, rest: &[u8]| {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(tensors.to_le_bytes());
+        bytes.extend(entries.to_le_bytes());
+        bytes.extend(rest);
+        bytes
+    };
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let tensor = |sizes: &[u64], ty: u32, offset: u64| {
+        let sizes = [
+            (sizes.len() as u32).to_le_bytes().to_vec(),
+            sizes.iter().flat_map(|size| size.to_le_bytes()).collect(),
+        ];
+        let place = [&ty.to_le_bytes()[..], &offset.to_le_bytes(), &[0; 200]].concat();
+        [text("a"), sizes.concat(), place].concat()
+    };
+    let huge = u64::MAX;
+    let long = [&huge.to_le_bytes()[..], b"abc"].concat();
+    let list = |of: u32| {
+        [text("a"), 9u32.to_le_bytes().to_vec(), of.to_le_bytes().to_vec(), long.clone()].concat()
+    };
+    let two = [&tensor(&[32], 0, 0)[..33], &tensor(&[32], 0, 32)[..]].concat();
+    for (bytes, kind, says) in [
+        (b"GGML".to_vec(), ErrorKind::Corrupt, "GGUF"),
+        (b"GGUF\0\0\0\x03".to_vec(), ErrorKind::Unsupported, "big-endian"),
+        (b"GGUF\x01\0\0\0".to_vec(), ErrorKind::Unsupported, "version 1"),
+        (head(huge, 0, &[]), ErrorKind::Limit, "tensors"),
+        (head(0, huge, &[]), ErrorKind::Limit, "metadata"),
+        (head(1 << 18, 0, &[]), ErrorKind::Corrupt, "expected"),
+        (head(0, 1, &long), ErrorKind::Corrupt, "expected"),
+        (head(0, 1, &list(4)), ErrorKind::Corrupt, "array of"),
+        (head(0, 1, &list(8)), ErrorKind::Corrupt, "array of"),
+        (head(0, 1, &list(9)), ErrorKind::Unsupported, "array of arrays"),
+        (head(0, 1, &list(77)), ErrorKind::Corrupt, "type 77"),
+        (head(1, 0, &tensor(&[], 0, 0)), ErrorKind::Corrupt, "0 dimensions"),
+        (head(1, 0, &tensor(&[0], 0, 0)), ErrorKind::Corrupt, "dimension of 0"),
+        (head(1, 0, &tensor(&[1; 5], 0, 0)), ErrorKind::Corrupt, "5 dimensions"),
+        (head(1, 0, &tensor(&[huge, huge], 0, 0)), ErrorKind::Corrupt, "larger than any file"),
+        (head(1, 0, &tensor(&[1 << 40], 0, 0)), ErrorKind::Corrupt, "the file has"),
+        (head(1, 0, &tensor(&[8], 0, huge - 31)), ErrorKind::Corrupt, "the file has"),
+        (head(1, 0, &tensor(&[8], 0, 7)), ErrorKind::Corrupt, "multiple of 32"),
+        (head(1, 0, &tensor(&[33], 8, 0)), ErrorKind::Corrupt, "block of Q8_0"),
+        (head(1, 0, &tensor(&[256], 10, 0)), ErrorKind::Unsupported, "Q2_K"),
+        (head(1, 0, &tensor(&[256], 99, 0)), ErrorKind::Unsupported, "number 99"),
+        (head(2, 0, &two), ErrorKind::Corrupt, "inside of one"),
+    ] {
+        let error = Gguf::parse(&bytes).unwrap_err();
+        assert!(error.report().contains(says), "{says}: {}", error.report());
+        assert_eq!(error.kind(), kind, "{says}");
+    }
 }
 
 proptest! {

@@ -4,6 +4,8 @@ mod analysis;
 mod contracts;
 mod forge;
 mod gas;
+mod gguf;
+mod hub;
 mod merkle;
 mod node;
 mod typed;
@@ -19,7 +21,7 @@ use crate::shell::{Result, output, root};
 /// A check: what it compares, and how.
 type Check = (&'static str, fn(&Peers) -> Result<String>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 11] = [
     ("contracts", contracts::check),
     ("forge", forge::test),
     ("coverage", forge::coverage),
@@ -29,6 +31,8 @@ const CHECKS: [Check; 9] = [
     ("typed", typed::check),
     ("gas", gas::check),
     ("node", node::check),
+    ("gguf", gguf::check),
+    ("hub", hub::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.
