@@ -24,7 +24,7 @@ const WRITTEN: [GgmlType; 5] =
 
 pub(super) fn check(peers: &Peers) -> Result<String> {
     let python = peers.python(PACKAGE, "gguf-dump")?.with_file_name("python");
-    let script = root().join("xtask/peers/gguf.py");
+    let script = root().join("xtask/peers/gguf_files.py");
     let folder = peers.scratch("gguf")?;
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     println!("gguf: seed {seed}");

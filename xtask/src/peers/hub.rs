@@ -30,8 +30,12 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let cache = peers.scratch("hub")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
-    // It serves until this program ends.
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer(stream))));
+    // It serves until this program ends. Connections are kept open, so each has a thread.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
     let hub = Hub::new(HubOptions::new(&cache).with_endpoint(&url))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ours = runtime.block_on(hub.fetch(&format!("{REPO}@main").parse()?, &Wanted::Model))?;

@@ -1,4 +1,4 @@
-"""What llama.cpp's own package makes of GGUF files: `gguf.py read FOLDER` and `gguf.py write FOLDER SEED`.
+"""What llama.cpp's own package makes of GGUF files: `gguf_files.py read FOLDER` and `gguf_files.py write FOLDER SEED`.
 
 read: for each file of the folder, every tensor's elements in f32 and some metadata.
 write: one file with a tensor of each type, and what it holds.
