@@ -98,6 +98,9 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
         let file = FILES.iter().find(|(file, _)| Some(*file) == name);
         let (status, etag, body) = match file {
             Some((_, bytes)) => ("200 OK", hash(bytes), bytes.to_vec()),
+            None if path.starts_with(&format!("/api/models/{REPO}/tree/")) => {
+                ("200 OK", String::new(), tree().into_bytes())
+            }
             None if path.starts_with(&format!("/api/models/{REPO}")) => {
                 ("200 OK", String::new(), info().into_bytes())
             }
@@ -119,6 +122,17 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
 fn info() -> String {
     let siblings = FILES.map(|(name, _)| json!({"rfilename": name}));
     json!({"id": REPO, "modelId": REPO, "sha": COMMIT, "siblings": siblings}).to_string()
+}
+
+/// Newer versions of the package ask for sizes and hashes as well.
+fn tree() -> String {
+    let files = FILES.map(|(name, bytes)| {
+        let lfs = json!({"oid": hash(bytes), "size": bytes.len(), "pointerSize": 130});
+        json!({
+            "type": "file", "path": name, "size": bytes.len(), "oid": hash(bytes)[..40], "lfs": lfs,
+        })
+    });
+    json!(files).to_string()
 }
 
 fn hash(bytes: &[u8]) -> String {
