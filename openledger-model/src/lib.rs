@@ -5,6 +5,7 @@ mod chat;
 mod config;
 mod decoder;
 mod families;
+pub mod gguf;
 mod json;
 mod model;
 mod network;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use crate::shell::{Result, cargo, output};
 
 /// A crate, and what must not be below it in the default build.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 10] = [
     ("openledger-core", &["tokio", "candle-core", "alloy", "revm", "rayon"]),
     ("openledger-kernels", &["tokio", "candle-core", "openledger-core", "alloy-primitives"]),
     ("openledger-model", &["tokio", "alloy", "revm"]),
+    ("openledger-hub", &["candle-core", "alloy", "revm", "openledger-model"]),
     ("openledger-datanet", &["candle-core", "alloy", "revm", "openledger-model"]),
     ("openledger-train", &["tokio", "alloy", "revm", "openledger-datanet"]),
     ("openledger-train-http", &["alloy", "revm", "openledger-datanet"]),

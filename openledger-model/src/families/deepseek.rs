@@ -19,42 +19,42 @@ use crate::{
 const LATENT_EPS: f32 = 1e-6;
 
 #[derive(Clone, Debug)]
-pub(super) struct DeepSeek {
-    hidden: usize,
-    intermediate: usize,
-    layers: usize,
-    heads: usize,
+pub(crate) struct DeepSeek {
+    pub(crate) hidden: usize,
+    pub(crate) intermediate: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
     /// Elements of a query or key that do not turn, and those that do.
-    own: usize,
-    turning: usize,
-    value: usize,
-    latent: usize,
-    query_rank: Option<usize>,
-    attention_bias: bool,
-    pairs: Pairs,
-    rope: RopeConfig,
+    pub(crate) own: usize,
+    pub(crate) turning: usize,
+    pub(crate) value: usize,
+    pub(crate) latent: usize,
+    pub(crate) query_rank: Option<usize>,
+    pub(crate) attention_bias: bool,
+    pub(crate) pairs: Pairs,
+    pub(crate) rope: RopeConfig,
     /// Blocks before those with experts.
-    dense_layers: usize,
-    experts: Experts,
-    vocabulary: usize,
-    max_positions: usize,
-    norm_eps: f32,
-    tied_embeddings: bool,
-    eos: Vec<u32>,
+    pub(crate) dense_layers: usize,
+    pub(crate) experts: Experts,
+    pub(crate) vocabulary: usize,
+    pub(crate) max_positions: usize,
+    pub(crate) norm_eps: f32,
+    pub(crate) tied_embeddings: bool,
+    pub(crate) eos: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
-struct Experts {
-    count: usize,
-    intermediate: usize,
+pub(crate) struct Experts {
+    pub(crate) count: usize,
+    pub(crate) intermediate: usize,
     /// How many times as wide the expert is that sees all tokens.
-    shared: usize,
-    scoring: Scoring,
-    corrected: bool,
-    groups: Option<Groups>,
-    top: usize,
-    normalise: bool,
-    factor: f32,
+    pub(crate) shared: usize,
+    pub(crate) scoring: Scoring,
+    pub(crate) corrected: bool,
+    pub(crate) groups: Option<Groups>,
+    pub(crate) top: usize,
+    pub(crate) normalise: bool,
+    pub(crate) factor: f32,
 }
 
 /// Reads V2: softmax scores, and groups judged by their best expert, if `topk_method` asks for them.

@@ -15,14 +15,14 @@ use crate::{
 
 /// What distinguishes the relatives of Llama.
 #[derive(Clone, Debug)]
-pub(super) struct Dense {
-    pub(super) llama: LlamaConfig,
+pub(crate) struct Dense {
+    pub(crate) llama: LlamaConfig,
     /// Whether the output projection has a bias.
     pub(super) output_bias: bool,
     /// Whether queries and keys are normalised, head by head.
     pub(super) head_norms: bool,
     /// How many rows a row sees, layer by layer.
-    pub(super) windows: Vec<Option<usize>>,
+    pub(crate) windows: Vec<Option<usize>>,
 }
 
 impl Dense {

@@ -9,6 +9,8 @@ mod qwen;
 
 use openledger_core::{Error, ErrorKind, Result};
 
+pub(crate) use deepseek::DeepSeek;
+pub(crate) use dense::Dense;
 pub use llama::LlamaConfig;
 
 use crate::{
@@ -66,12 +68,28 @@ const FAMILIES: [Family; 6] = [
 
 /// Puts the decoder of a configuration together.
 pub(crate) fn build(config: &[u8], tensors: &mut impl Tensors) -> Result<Decoder> {
+    match parse(config)? {
+        (family, Parsed::Dense(dense)) => dense.build(family, tensors),
+        (family, Parsed::Latent(latent)) => latent.build(family, tensors),
+    }
+}
+
+/// What a configuration means.
+#[derive(Clone, Debug)]
+pub(crate) enum Parsed {
+    Dense(Dense),
+    Latent(DeepSeek),
+}
+
+/// Reads a configuration, and says what its family is called.
+pub(crate) fn parse(config: &[u8]) -> Result<(&'static str, Parsed)> {
     let fields = Fields::parse(config)?;
     let family = family(&fields)?;
-    match family.shape {
-        Shape::Dense(read) => read(&fields)?.build(family.model_type, tensors),
-        Shape::Latent(read) => read(&fields)?.build(family.model_type, tensors),
-    }
+    let parsed = match family.shape {
+        Shape::Dense(read) => Parsed::Dense(read(&fields)?),
+        Shape::Latent(read) => Parsed::Latent(read(&fields)?),
+    };
+    Ok((family.model_type, parsed))
 }
 
 /// Finds the family by `architectures`, or by `model_type` where that is not said.

@@ -4,11 +4,13 @@ mod files;
 
 use std::path::Path;
 
-use openledger_core::{Error, ModelId, Result};
+use openledger_core::{B256, ContentHash, Error, ModelId, Result};
 
 pub use files::ModelFiles;
 
-use crate::{Network, Tokenizer, Weights};
+use files::map;
+
+use crate::{Network, Tokenizer, Weights, gguf::Gguf};
 
 /// A base model.
 #[derive(Clone, Debug)]
@@ -19,16 +21,34 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a folder of a Hugging Face checkpoint.
+    /// Opens a folder of a Hugging Face checkpoint, or a GGUF file.
     ///
     /// # Errors
-    /// Those of [`ModelFiles::read`] and [`Model::load`]; the message names the folder or file.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        Self::load(&ModelFiles::read(folder)?).map_err(|e| {
-            let message = format!("cannot use the model in `{}`", folder.display());
+    /// Those of [`ModelFiles::read`] and [`Model::load`], or of [`Model::from_gguf`]; the message
+    /// names the folder or file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let model = match path.is_file() {
+            true => Self::from_gguf(&map(path)?),
+            false => Self::load(&ModelFiles::read(path)?),
+        };
+        model.map_err(|e| {
+            let message = format!("cannot use the model in `{}`", path.display());
             Error::new(e.kind(), message).with_source(e)
         })
+    }
+
+    /// Makes a model of the bytes of a GGUF file. Its id is the hash of the file.
+    ///
+    /// # Errors
+    /// Those of [`Gguf::parse`], [`Gguf::config`], [`Gguf::weights`] and [`Gguf::tokenizer`], and
+    /// those of [`Model::load`].
+    pub fn from_gguf(file: &[u8]) -> Result<Self> {
+        let parsed = Gguf::parse(file)?;
+        let network = Network::new(&parsed.config()?, parsed.weights()?)?;
+        let tokenizer = Tokenizer::parse(&parsed.tokenizer()?)?;
+        let hash = ContentHash::of_files([("model.gguf", file)]);
+        Self::new(ModelId::from(B256::from(hash)), network, tokenizer)
     }
 
     /// Makes a model of `files`.
@@ -44,6 +64,10 @@ impl Model {
         let weights = Weights::from_files(&files.weights)?;
         let network = Network::new(&files.config, weights)?;
         let tokenizer = Tokenizer::parse(&files.tokenizer)?;
+        Self::new(files.id(), network, tokenizer)
+    }
+
+    fn new(id: ModelId, network: Network, tokenizer: Tokenizer) -> Result<Self> {
         let known = network.decoder().vocabulary();
         if tokenizer.vocabulary() > known {
             return Err(Error::invalid(format!(
@@ -51,7 +75,7 @@ impl Model {
                 tokenizer.vocabulary()
             )));
         }
-        Ok(Self { id: files.id(), network, tokenizer })
+        Ok(Self { id, network, tokenizer })
     }
 
     /// Returns the hash of the model's files.

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod chat;
+mod gguf;
 mod golden;
 mod gradient;
 mod hostile;

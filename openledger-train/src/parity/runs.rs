@@ -12,8 +12,8 @@ use super::{
     tensors::Tensors, worst,
 };
 use crate::{
-    AdamW, AdamW8bit, Backend, Native, Objective, Optimiser, Pair, Plan, Preference, Schedule,
-    preference::log_probabilities,
+    AdamW, AdamW8bit, Backend, Native, Optimiser, Pair, Plan, Preference, Schedule,
+    preference::{Objective, log_probabilities},
 };
 
 /// Batches of a case, taken in turn.

@@ -77,7 +77,7 @@ impl Graded {
     }
 
     fn prompt(&self) -> &[u32] {
-        &self.answer.tokens[..self.answer.prompt.min(self.answer.tokens.len())]
+        &self.answer.tokens[..self.answer.prompt()]
     }
 }
 

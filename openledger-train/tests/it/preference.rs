@@ -9,7 +9,7 @@ use openledger_core::{
 };
 use openledger_model::{Batch, Lora, LoraConfig, Network, Tape, Tokens, Trainable, testing};
 use openledger_train::{
-    Graded, Judged, Kto, Objective, Optimiser, PreferenceRun, StakeWeighted, Stakes,
+    Graded, Judged, Kto, Optimiser, PreferenceRun, StakeWeighted, Stakes, preference::Objective,
 };
 
 fn network() -> (Network, Lora, LoraConfig) {

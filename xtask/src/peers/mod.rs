@@ -5,6 +5,8 @@ mod chat;
 mod contracts;
 mod forge;
 mod gas;
+mod gguf;
+mod hub;
 mod merkle;
 mod node;
 mod peft;
@@ -21,7 +23,7 @@ use crate::shell::{Result, output, root};
 /// A check: what it compares, and how.
 type Check = (&'static str, fn(&Peers) -> Result<String>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 13] = [
     ("contracts", contracts::check),
     ("forge", forge::test),
     ("coverage", forge::coverage),
@@ -33,6 +35,8 @@ const CHECKS: [Check; 10] = [
     ("gas", gas::check),
     ("node", node::check),
     ("peft", peft::check),
+    ("gguf", gguf::check),
+    ("hub", hub::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.

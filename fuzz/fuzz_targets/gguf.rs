@@ -1,0 +1,17 @@
+//! GGUF files: any bytes are a model or refused, and so are their parts one by one.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use openledger_model::{Model, Tokenizer, gguf::Gguf};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(file) = Gguf::parse(bytes) else { return };
+    for (_, tensor) in file.tensors() {
+        assert_eq!(tensor.to_f32().len(), tensor.shape().iter().product::<usize>());
+    }
+    let _ = file.weights();
+    if let Ok(tokenizer) = file.tokenizer() {
+        let _ = Tokenizer::parse(&tokenizer);
+    }
+    let _ = Model::from_gguf(bytes);
+});

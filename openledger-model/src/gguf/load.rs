@@ -1,0 +1,118 @@
+//! A file to the parts of a model.
+
+use std::collections::BTreeMap;
+
+use openledger_core::{Error, ErrorKind, Result};
+use serde_json::Value as Json;
+
+use super::{Gguf, GgufTensor, config, deepseek, keys::Keys, names, permute, vocabulary};
+use crate::{Decoder, NamedTensor, Weights};
+
+/// Divisors of rotary frequencies, which belong to the configuration.
+const DIVISORS: &str = "rope_freqs.weight";
+
+impl<'a> Gguf<'a> {
+    /// Returns the `config.json` of the model, as [`Network::new`](crate::Network::new) reads it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] naming the architecture, or what it uses, that is not there;
+    /// [`ErrorKind::Corrupt`] naming metadata that is missing or of another kind.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        Ok(Json::Object(config::read(self)?).to_string().into_bytes())
+    }
+
+    /// Returns the `tokenizer.json` of the model, as [`Tokenizer::parse`](crate::Tokenizer::parse)
+    /// reads it.
+    ///
+    /// # Errors
+    /// As [`config`](Self::config).
+    pub fn tokenizer(&self) -> Result<Vec<u8>> {
+        vocabulary::read(self).map(|json| json.to_string().into_bytes())
+    }
+
+    /// Returns the chat template, a Jinja template, if the file has one.
+    pub fn chat_template(&self) -> Option<&'a str> {
+        self.get("tokenizer.chat_template")?.as_str()
+    }
+
+    /// Returns the tensors in `f32`, by the names and in the layout of Hugging Face checkpoints.
+    ///
+    /// # Errors
+    /// Those of [`config`](Self::config) and [`Decoder::tensors`]; [`ErrorKind::Unsupported`] naming a
+    /// tensor that the architecture does not have; [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`]
+    /// naming one that is missing or of another shape.
+    pub fn weights(&self) -> Result<Weights> {
+        let fields = config::read(self)?;
+        let architecture = Keys::new(self)?.architecture();
+        let json = Json::Object(fields).to_string();
+        let expected: BTreeMap<String, Vec<usize>> =
+            Decoder::tensors(json.as_bytes())?.into_iter().collect();
+        let heads = Heads::read(&json);
+        let mut tensors = Vec::new();
+        for (name, tensor) in self.tensors().filter(|(name, _)| *name != DIVISORS) {
+            let found = match names::hugging_face(name) {
+                Some(to) => {
+                    // Before anything is decoded: a file may claim a shape that no model has.
+                    check(name, tensor, expected.get(&to))?;
+                    let data = tensor.to_f32();
+                    let data = match heads.of(architecture, &to) {
+                        Some(heads) => permute::to_halves(&data, heads, tensor.shape()[0] / heads),
+                        None => data,
+                    };
+                    vec![NamedTensor { name: to, shape: tensor.shape().to_vec(), data }]
+                }
+                None if architecture == "deepseek2" => {
+                    deepseek::tensors(self, name)?.ok_or_else(|| surplus(name))?
+                }
+                None => return Err(surplus(name)),
+            };
+            tensors.extend(found);
+        }
+        Weights::from_tensors(tensors)
+    }
+}
+
+/// The heads whose rows are permuted.
+pub(super) struct Heads {
+    query: usize,
+    key: usize,
+}
+
+impl Heads {
+    /// Reads a configuration that has both fields.
+    pub(super) fn read(config: &str) -> Self {
+        let fields: Json = serde_json::from_str(config).unwrap_or_default();
+        let heads = |name: &str| fields[name].as_u64().unwrap_or(1) as usize;
+        Self { query: heads("num_attention_heads"), key: heads("num_key_value_heads") }
+    }
+
+    pub(super) const fn new(query: usize, key: usize) -> Self {
+        Self { query, key }
+    }
+
+    /// Returns the heads of the tensor `name` of a checkpoint, if its rows are permuted.
+    pub(super) fn of(&self, architecture: &str, name: &str) -> Option<usize> {
+        let (part, _) = name.rsplit_once('.')?;
+        match architecture == "llama" {
+            true if part.ends_with(".q_proj") => Some(self.query),
+            true if part.ends_with(".k_proj") => Some(self.key),
+            _ => None,
+        }
+    }
+}
+
+fn check(name: &str, tensor: &GgufTensor<'_>, expected: Option<&Vec<usize>>) -> Result<()> {
+    match expected {
+        None => Err(surplus(name)),
+        Some(shape) if shape != tensor.shape() => {
+            let found = tensor.shape();
+            Err(Error::invalid(format!("`{name}` is {found:?}, the metadata asks for {shape:?}")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn surplus(name: &str) -> Error {
+    let message = format!("the tensor `{name}`, which the architecture does not have");
+    Error::new(ErrorKind::Unsupported, message)
+}
