@@ -14,15 +14,15 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use indicatif::ProgressBar;
-use openledger_core::{Error, ErrorKind, Result, Row, file};
+use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_examples::{Process, bar, cpu_seconds};
-use openledger_model::{AdapterFiles, Lora, Model, ModelFiles, Tokens};
+use openledger_model::{AdapterFiles, ChatTemplate, Lora, Model, ModelFiles, Tokens};
 use openledger_train::{
-    DataConfig, DataFile, Event, EventLog, Happening, NativeRun, NextToken, Objective, Precision,
-    Rows, Session, Stop, Subset, TrainingConfig, TrainingRecord, check_export, merge, preflight,
+    Event, EventLog, Happening, NativeRun, NextToken, Objective, Precision, Rows, Session,
+    SourceFile, Stop, Subset, TrainingConfig, TrainingRecord, check_export,
+    data::{Encode, prepare},
+    merge, preflight,
 };
-use serde::Deserialize;
-use serde_json::Value;
 
 /// Trains an adapter on rows in files.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ struct Options {
     /// Folder of the base model, as Hugging Face has it.
     #[arg(long)]
     model: PathBuf,
-    /// Files of rows, one JSON object a line; those of the configuration if none is given.
+    /// Files of rows: JSON lines, JSON, CSV, Parquet; those of the configuration if none is given.
     #[arg(long, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Files of rows that are held out.
@@ -48,6 +48,12 @@ struct Options {
     /// Goes on from the checkpoint, if there is one.
     #[arg(long)]
     resume: bool,
+    /// Keeps only what each block returns, and computes the rest again: less memory, more time.
+    #[arg(long)]
+    checkpointing: bool,
+    /// What the base model is stored in.
+    #[arg(long, value_enum, default_value_t = Base::F32)]
+    base: Base,
     /// Refuses a run that needs more memory, in MB.
     #[arg(long)]
     memory: Option<u64>,
@@ -67,8 +73,15 @@ enum Dtype {
 
 /// The largest configuration read: 1 MiB.
 const MAX_CONFIG: u64 = 1 << 20;
-/// The largest file of rows read: 1 GiB.
-const MAX_DATA: u64 = 1 << 30;
+
+/// What the base model is stored in, and computed in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Base {
+    F32,
+    Bf16,
+    /// Four bits (QLoRA).
+    Nf4,
+}
 
 fn main() {
     if let Err(error) = run(&Options::parse()) {
@@ -88,31 +101,45 @@ fn run(options: &Options) -> Result<()> {
     }
     let base = ModelFiles::read(&options.model)?;
     let model = Model::load(&base)?;
+    make_folder(&options.out)?;
     let data = config.data.clone();
-    let all = read(&model, &data, &mut config.data.files)?;
+    let chat = data.chat.then(|| ChatTemplate::open(&options.model)).transpose()?;
+    let encode = match &chat {
+        Some(template) => Encode::chat(&model, template, data.max_tokens),
+        None => Encode::plain(&model, &data.template, data.max_tokens),
+    }
+    .with_mask(data.mask.clone());
+    let tokens = |name: &str, files: &mut [SourceFile]| {
+        prepare(files, &data, &encode, options.out.join(name))
+    };
+    let all = tokens("rows.tokens", &mut config.data.files)?;
+    let more = tokens("held-out.tokens", &mut config.evaluation.files)?;
     let [learned, part] = Subset::hold_out(&all, config.evaluation.share, config.seed);
-    let mut held_out = (0..part.count()).map(|row| part.row(row)).collect::<Result<Vec<_>>>()?;
-    held_out.extend(read(&model, &data, &mut config.evaluation.files)?);
+    let rows =
+        |rows: &dyn Rows| (0..rows.count()).map(|row| rows.row(row)).collect::<Result<Vec<_>>>();
+    let held_out = [rows(&part)?, rows(&more)?].concat();
     let steps = config.plan.steps(learned.count());
     if !held_out.is_empty() && config.evaluation.every.is_none() {
         config.evaluation.every = Some(steps.div_ceil(10).max(1));
     }
     println!("{} rows to learn in {steps} steps, {} held out", learned.count(), held_out.len());
 
-    let network = Arc::new(model.network().clone());
+    let network = model.network().clone();
+    let network = Arc::new(match options.base {
+        Base::F32 => network,
+        Base::Bf16 => network.in_bf16(),
+        Base::Nf4 => network.in_nf4(),
+    });
     let limit = options.memory.map(|mb| mb * 1_000_000);
     println!("{}", preflight(&network, &learned, &config, limit)?);
 
-    std::fs::create_dir_all(&options.out).map_err(|e| {
-        Error::new(ErrorKind::Unavailable, format!("cannot make `{}`", options.out.display()))
-            .with_source(e)
-    })?;
     let events = options.events.clone().unwrap_or_else(|| options.out.join("events.jsonl"));
     let checkpoint = options.out.join("checkpoint");
     let start = Lora::init(&network, &config.lora, config.seed)?.to_files(&network, &config.lora);
     let run =
         NativeRun::start(Arc::clone(&network), &config.lora, config.optimiser, &start.weights)?
-            .with_micro_batch(config.micro_batch);
+            .with_micro_batch(config.micro_batch)
+            .with_checkpointing(options.checkpointing);
     let mut lesson = NextToken::new(run, &learned).with_evaluation_batch(config.plan.batch);
     if !held_out.is_empty() {
         lesson = lesson.with_held_out(&held_out);
@@ -132,6 +159,7 @@ fn run(options: &Options) -> Result<()> {
         model: model.id(),
         datanets: Vec::new(),
         config: config.clone(),
+        federation: None,
         adapter: files.id(),
     };
     let record_path = options.out.join("training.json");
@@ -161,6 +189,13 @@ fn run(options: &Options) -> Result<()> {
     }
 }
 
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| {
+        Error::new(ErrorKind::Unavailable, format!("cannot make `{}`", folder.display()))
+            .with_source(e)
+    })
+}
+
 /// The configuration, with the files named on the command line.
 fn configuration(options: &Options) -> Result<TrainingConfig> {
     let mut config = match &options.config {
@@ -170,7 +205,7 @@ fn configuration(options: &Options) -> Result<TrainingConfig> {
         None => TrainingConfig::default(),
     };
     let named = |files: &[PathBuf]| {
-        files.iter().map(|path| DataFile::new(path.display().to_string())).collect()
+        files.iter().map(|path| SourceFile::new(path.display().to_string())).collect()
     };
     if !options.data.is_empty() {
         config.data.files = named(&options.data);
@@ -182,58 +217,6 @@ fn configuration(options: &Options) -> Result<TrainingConfig> {
         return Err(Error::invalid("no file of rows: give `--data` or `data.files`"));
     }
     Ok(config)
-}
-
-/// What the reader of rows is told: the fields of a line that are prompt and completion, and after how
-/// many rows of a file to stop.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Reader {
-    prompt: String,
-    completion: String,
-    rows: Option<usize>,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { prompt: "prompt".to_owned(), completion: "completion".to_owned(), rows: None }
-    }
-}
-
-/// Reads the rows of `files` as tokens, and notes what the files hold.
-fn read(model: &Model, data: &DataConfig, files: &mut [DataFile]) -> Result<Vec<Tokens>> {
-    let reader = match &data.reader {
-        Value::Null => Reader::default(),
-        words => Reader::deserialize(words)
-            .map_err(|e| Error::invalid("cannot use `data.reader`").with_source(e))?,
-    };
-    let mut rows = Vec::new();
-    for file in files {
-        let bytes = file::read(Path::new(&file.path), MAX_DATA)?;
-        *file = file.clone().with_content(&bytes)?;
-        let lines = bytes.split(|&byte| byte == b'\n').zip(1..);
-        let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
-        for (line, number) in lines.take(reader.rows.unwrap_or(usize::MAX)) {
-            let at = |e: Error| {
-                let message = format!("`{}`, line {number}", file.path);
-                Error::new(e.kind(), message).with_source(e)
-            };
-            rows.push(row(model, data, &reader, line).map_err(at)?);
-        }
-    }
-    Ok(rows)
-}
-
-fn row(model: &Model, data: &DataConfig, reader: &Reader, line: &[u8]) -> Result<Tokens> {
-    let fields: Value =
-        serde_json::from_slice(line).map_err(|e| Error::invalid("not JSON").with_source(e))?;
-    let text = |field: &str| {
-        fields.get(field).and_then(Value::as_str).ok_or_else(|| {
-            Error::invalid(format!("no text `{field}`: set `data.reader` to the fields there are"))
-        })
-    };
-    let row = Row::exchange(text(&reader.prompt)?, text(&reader.completion)?)?;
-    data.template.row(model.tokenizer(), &row, model.eos(), data.max_tokens)
 }
 
 /// Shows an event on the bar.
@@ -274,7 +257,8 @@ fn export(
     merged.write(&folder)?;
     let prompts: Vec<Tokens> =
         (0..rows.count().min(4)).map(|row| rows.row(row)).collect::<Result<_>>()?;
-    let prompts: Vec<&[u32]> = prompts.iter().map(|row| &row.tokens[..row.prompt.max(1)]).collect();
+    let prompts: Vec<&[u32]> =
+        prompts.iter().map(|row| &row.tokens[..row.prompt().max(1)]).collect();
     let check = check_export(&ModelFiles::read(&folder)?, precision, network, lora, &prompts)?;
     println!(
         "merged     `{}`, logits within {:.1e} of {:.1e} allowed",

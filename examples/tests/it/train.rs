@@ -8,8 +8,7 @@ use crate::{World, app};
 
 /// Trains in the folder `out` of `world`, with more arguments.
 fn train(world: &World, out: &str, more: &[&str]) -> Output {
-    let config = br#"{"data": {"reader": {"prompt": "question", "completion": "answer"},
-        "max_tokens": 64}, "lora": {"rank": 2}, "checkpoint_every": 2,
+    let config = br#"{"data": {"max_tokens": 64}, "lora": {"rank": 2}, "checkpoint_every": 2,
         "plan": {"epochs": 2, "batch": 3, "rate": 0.01}, "evaluation": {"every": 3, "share": 0.2}}"#;
     std::fs::write(world.path("config.json"), config).unwrap();
     let mut app = app("train");
@@ -57,7 +56,7 @@ fn what_is_wrong_is_said_on_one_line() {
     for (more, expected) in [
         (&["--memory", "0"][..], "take a smaller base model"),
         (&["--eval", "no.jsonl"], "no.jsonl"),
-        (&["--eval", world.path("bad.jsonl").to_str().unwrap()], "line 1: no text `answer`"),
+        (&["--eval", world.path("bad.jsonl").to_str().unwrap()], "line 1, column `answer`"),
     ] {
         let failed = train(&world, "out", more);
         let said = text(&failed.stderr);

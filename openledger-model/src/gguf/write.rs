@@ -191,11 +191,11 @@ impl<'a> GgufWriter<'a> {
         };
         let encoded = match &tensor.content {
             Content::Stacked { names, shape } => {
-                names.iter().try_for_each(|name| tensor.ty.encode(stored(name, shape)?, out))
+                names.iter().try_for_each(|name| tensor.ty.encode(&stored(name, shape)?, out))
             }
             Content::Permuted { name, heads } => {
                 let rows = tensor.shape[0] / heads;
-                let permuted = permute::to_neighbours(stored(name, &tensor.shape)?, *heads, rows);
+                let permuted = permute::to_neighbours(&stored(name, &tensor.shape)?, *heads, rows);
                 tensor.ty.encode(&permuted, out)
             }
             Content::Numbers(numbers) => tensor.ty.encode(numbers, out),

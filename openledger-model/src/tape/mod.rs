@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use gradients::Gradients;
 
 use crate::{
-    Direction, Lora, Network, Saved, Table,
+    Direction, Lora, Network, Saved,
     ops::{Attention, Latent, Linear, Mixture, Ops},
     router::{Chosen, Router},
     weights::Param,

@@ -109,7 +109,7 @@ fn logits(network: &Network, lora: &Lora) -> Vec<f32> {
 
 /// The tensors of an adapter, to change them.
 fn tensors(files: &AdapterFiles) -> Vec<NamedTensor> {
-    let weights = Weights::from_safetensors(&files.weights).unwrap();
+    let weights = Weights::from_safetensors(files.weights.clone()).unwrap();
     let tensor = |param| NamedTensor {
         name: weights.name(param).to_owned(),
         shape: weights.shape(param).to_vec(),

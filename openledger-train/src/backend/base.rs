@@ -74,7 +74,8 @@ impl Run for BaseRun {
 impl Resume for BaseRun {
     fn state(&self) -> Result<Vec<u8>> {
         let weights = self.network.weights();
-        let tensors = weights.params().map(|param| weights.data(param));
+        let tensors: Vec<_> = weights.params().map(|param| weights.data(param)).collect();
+        let tensors = tensors.iter().map(|tensor| &tensor[..]);
         Ok(Snapshot::new(&self.optimiser, tensors, &self.state, true).to_bytes())
     }
 

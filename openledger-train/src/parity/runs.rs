@@ -69,11 +69,11 @@ pub(super) fn compare(case: &Case<'_>) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-
 /// Runs that the case holds and nothing here is like.
 pub(super) fn missing(case: &Case<'_>) -> Vec<String> {
     let stored = case.reference.as_object().into_iter().flatten();
-    let curves = stored.filter(|(_, value)| value["loss"].is_array() && value["grad_norm"].is_array());
+    let curves =
+        stored.filter(|(_, value)| value["loss"].is_array() && value["grad_norm"].is_array());
     let known = |name: &str| name == QUANTISED || RUNS.iter().any(|run| run.name == name);
     curves.filter(|(name, _)| !known(name)).map(|(name, _)| name.clone()).collect()
 }

@@ -74,6 +74,6 @@ fn a_base_model_learns_from_nothing() {
     let fitted = fit(&mut run, &rows(), &plan, |_| ControlFlow::Continue(())).unwrap();
     let (first, last) = fitted.first_and_last(&plan, rows().len());
     assert!(first > 5.0 && last < 1.0, "{first} {last}");
-    let learned = openledger_model::Weights::from_safetensors(&run.snapshot().unwrap()).unwrap();
+    let learned = openledger_model::Weights::from_safetensors(run.snapshot().unwrap()).unwrap();
     assert!(Network::new(&config.to_json(), learned).is_ok());
 }

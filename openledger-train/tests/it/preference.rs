@@ -26,7 +26,7 @@ fn log_p(network: &Network, lora: Option<&Lora>, answer: &Tokens) -> f64 {
     let hidden = tape.run().unwrap();
     let logits = tape.logits(&hidden);
     let width = logits.len() / answer.tokens.len();
-    (answer.prompt.max(1)..answer.tokens.len())
+    (answer.prompt().max(1)..answer.tokens.len())
         .map(|at| {
             let row = &logits[(at - 1) * width..at * width];
             let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
@@ -80,7 +80,7 @@ fn kto_loss(kto: &Kto, judged: &[Judged]) -> (f64, f64) {
     let count = judged.len();
     let mixed = (0..count).map(|i| {
         let (one, other) = (&judged[i].answer, &judged[(i + count - 1) % count].answer);
-        ratio(&Tokens::new(&one.tokens[..one.prompt], &other.tokens[other.prompt..]))
+        ratio(&Tokens::new(&one.tokens[..one.prompt()], &other.tokens[other.prompt()..]))
     });
     let z = mixed.sum::<f64>() / count as f64;
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
@@ -245,7 +245,7 @@ fn the_stake_weighted_objective_is_its_formula_and_its_gradient_is_that_of_the_l
     let baselines = [(-0.8 + 0.1) / 2.0, (0.9 + 0.1) / 2.0, (0.9 - 0.8) / 2.0, 0.0];
     let expected = graded.iter().zip(baselines).map(|(graded, baseline)| {
         let weight = ((graded.value - baseline) / 0.4).exp().min(10.0) + 0.3;
-        let count = (graded.answer.tokens.len() - graded.answer.prompt) as f64;
+        let count = (graded.answer.tokens.len() - graded.answer.prompt()) as f64;
         -weight * log_p(&network, Some(&lora), &graded.answer) / count
     });
     let expected = expected.sum::<f64>() / 4.0;
