@@ -34,9 +34,9 @@ const CHECKS: [Check; 13] = [
     ("chat", chat::check),
     ("gas", gas::check),
     ("node", node::check),
-    ("peft", peft::check),
     ("gguf", gguf::check),
     ("hub", hub::check),
+    ("peft", peft::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.

@@ -1,6 +1,11 @@
 //! Adapters: those written here in PEFT, and those written by PEFT here, with equal logits.
 
-use std::{collections::HashMap, io::Write, path::Path, process::Stdio};
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use openledger_model::{
     Adapter, AdapterFiles, Batch, Lora, LoraConfig, Model, Saved, Tape, Trainable, testing,
@@ -9,11 +14,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Peers;
-use crate::shell::{Result, root};
+use crate::shell::{Result, output, root};
 
 /// What is installed. Where torch's own index cannot be reached its wheel from `PyPI` is taken, which is
 /// for CUDA and does not start without CUDA's libraries, though none is used: 5.7 GB on disk, not 1.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 10] = [
+    "--retries",
+    "1",
+    "--timeout",
+    "10",
     "--extra-index-url",
     "https://download.pytorch.org/whl/cpu",
     "torch==2.15.0",
@@ -21,6 +30,9 @@ const PACKAGES: [&str; 6] = [
     "peft==0.21.2",
     "numpy",
 ];
+
+/// What has to be free on disk for them, packed and unpacked.
+const ROOM: u64 = 12_000_000_000;
 
 /// The largest difference of logits.
 const LOGITS: f32 = 5e-5;
@@ -35,6 +47,14 @@ struct Said {
 }
 
 pub(super) fn check(peers: &Peers) -> Result<String> {
+    let free = free_bytes()?;
+    if free < ROOM {
+        let gigabytes = |bytes: u64| bytes / 1_000_000_000;
+        let (free, room) = (gigabytes(free), gigabytes(ROOM));
+        return Ok(format!(
+            "skipped: {free} GB of disk are free, torch may take {room}; `cargo xtask peers peft`"
+        ));
+    }
     let python = peers.python_packages("python-peft", &PACKAGES)?;
     let folder = peers.scratch("peft")?;
     let mut models = HashMap::new();
@@ -62,7 +82,7 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
         .collect();
     let plan = json!({"folder": folder, "tokens": TOKENS, "load": load, "make": make});
 
-    let mut child = std::process::Command::new(python)
+    let mut child = Command::new(python)
         .arg(root().join("xtask/peers/adapters.py"))
         .env("HF_HUB_OFFLINE", "1")
         .stdin(Stdio::piped())
@@ -113,6 +133,13 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     Ok(format!(
         "{written} adapters read by PEFT and {read} of its own read here, logits {largest:.1e} apart"
     ))
+}
+
+fn free_bytes() -> Result<u64> {
+    let mut df = Command::new("df");
+    let said = output(df.args(["--output=avail", "-B1"]).arg(root()))?;
+    let free = said.lines().last().and_then(|line| line.trim().parse().ok());
+    Ok(free.ok_or("`df` does not say what is free")?)
 }
 
 /// Adapters written here.
