@@ -11,6 +11,21 @@ pub(crate) trait ReadRows: fmt::Debug + Sync {
 
     /// Reads as many elements of `row` as `out` holds, from the column `from` on.
     fn read(&self, row: usize, from: usize, out: &mut [f32]);
+
+    /// Returns the same elements where they lie, if they lie side by side as numbers.
+    fn slice(&self, row: usize, from: usize, len: usize) -> Option<&[f32]>;
+
+    /// Returns the same elements, read into `spare` if there is no other way.
+    fn look<'a>(&'a self, row: usize, from: usize, spare: &'a mut [f32]) -> &'a [f32] {
+        let len = spare.len();
+        match self.slice(row, from, len) {
+            Some(slice) => slice,
+            None => {
+                self.read(row, from, spare);
+                spare
+            }
+        }
+    }
 }
 
 impl ReadRows for Mat<'_> {
@@ -26,6 +41,11 @@ impl ReadRows for Mat<'_> {
             let elements = self.data[begin..].iter().step_by(self.col_stride);
             out.iter_mut().zip(elements).for_each(|(out, x)| *out = *x);
         }
+    }
+
+    fn slice(&self, row: usize, from: usize, len: usize) -> Option<&[f32]> {
+        let begin = self.at(row, from);
+        (self.col_stride == 1).then(|| &self.data[begin..begin + len])
     }
 }
 
@@ -96,23 +116,25 @@ pub(super) fn pack_right<E: Element>(
     }
     let matrix = b.matrix();
     if b.transposed {
-        let mut column = vec![0.0; depth.len()];
+        let mut spare = vec![0.0; depth.len()];
         for (index, col) in cols.enumerate() {
-            matrix.read(col, depth.start, &mut column);
+            let column = matrix.look(col, depth.start, &mut spare);
             let target = &mut panels[index / width * panel..][..panel];
             let lane = target[index % width..].iter_mut().step_by(width);
             lane.zip(column.chunks(E::STEP)).for_each(|(element, group)| *element = join(group));
         }
     } else {
-        let mut rows = vec![0.0; E::STEP * cols.len()];
-        for (step, first) in depth.clone().step_by(E::STEP).enumerate() {
-            for (row, read) in rows.chunks_exact_mut(cols.len()).enumerate() {
-                match first + row < depth.end {
-                    true => matrix.read(first + row, cols.start, read),
-                    false => read.fill(0.0),
-                }
-            }
-            let (first, second) = (&rows[..cols.len()], &rows[(E::STEP - 1) * cols.len()..]);
+        let mut spare = [vec![0.0; cols.len()], vec![0.0; (E::STEP - 1) * cols.len()]];
+        let nothing = vec![0.0; (E::STEP - 1) * cols.len()];
+        for (step, row) in depth.clone().step_by(E::STEP).enumerate() {
+            let [one, other] = &mut spare;
+            let first = matrix.look(row, cols.start, one);
+            // Of an odd number of rows the last has no neighbour; in `f32` none has.
+            let second = match E::STEP {
+                1 => first,
+                _ if row + 1 < depth.end => matrix.look(row + 1, cols.start, other),
+                _ => &nothing,
+            };
             let pieces = first.chunks(width).zip(second.chunks(width));
             for (panel, (first, second)) in panels.chunks_exact_mut(panel).zip(pieces) {
                 let target = panel[step * width..].iter_mut();
@@ -133,17 +155,35 @@ pub(super) fn pack_left<E: Element>(
     height: usize,
 ) {
     let steps = depth.len().div_ceil(E::STEP);
-    let mut row = vec![0.0; depth.len()];
+    let mut spare = vec![0.0; TOGETHER * depth.len()];
     for (panel, target) in panels.chunks_mut(height * steps).enumerate() {
         let first = rows.start + panel * height;
         let used = target.len() / steps;
-        for r in 0..used {
-            a.read(first + r, depth.start, &mut row);
+        let mut r = 0;
+        // Several rows at a time, so that neighbours are written together.
+        while r + TOGETHER <= used {
+            let mut spares = spare.chunks_exact_mut(depth.len());
+            let rows: [&[f32]; TOGETHER] = std::array::from_fn(|row| {
+                let spare = spares.next().expect("one for each");
+                a.look(first + r + row, depth.start, spare)
+            });
+            let [one, two, three, four] = rows.map(|row| row.chunks(E::STEP));
+            let places = target.chunks_exact_mut(used).map(|column| &mut column[r..r + TOGETHER]);
+            for (place, (((a, b), c), d)) in places.zip(one.zip(two).zip(three).zip(four)) {
+                place.copy_from_slice(&[join(a), join(b), join(c), join(d)]);
+            }
+            r += TOGETHER;
+        }
+        for r in r..used {
+            let row = a.look(first + r, depth.start, &mut spare[..depth.len()]);
             let column = target[r..].iter_mut().step_by(used);
             column.zip(row.chunks(E::STEP)).for_each(|(element, group)| *element = join(group));
         }
     }
 }
+
+/// Rows of a left-hand matrix that are packed together.
+const TOGETHER: usize = 4;
 
 fn join<E: Element>(group: &[f32]) -> E {
     E::join(group[0], group.get(1).copied().unwrap_or(0.0))

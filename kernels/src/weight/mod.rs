@@ -288,6 +288,10 @@ impl ReadRows for Rounded<'_> {
         self.0.read(row, from, out);
         round(out);
     }
+
+    fn slice(&self, _: usize, _: usize, _: usize) -> Option<&[f32]> {
+        None
+    }
 }
 
 impl ReadRows for Weight {
@@ -297,6 +301,16 @@ impl ReadRows for Weight {
 
     fn read(&self, row: usize, from: usize, out: &mut [f32]) {
         self.read(row, from, out);
+    }
+
+    fn slice(&self, row: usize, from: usize, len: usize) -> Option<&[f32]> {
+        match &self.storage {
+            Storage::F32(elements) => {
+                let begin = row * self.width + from;
+                Some(&elements[begin..begin + len])
+            }
+            _ => None,
+        }
     }
 }
 
