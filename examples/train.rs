@@ -79,7 +79,7 @@ const MAX_CONFIG: u64 = 1 << 20;
 enum Base {
     F32,
     Bf16,
-    /// Four bits (QLoRA).
+    /// Four bits (`QLoRA`).
     Nf4,
 }
 

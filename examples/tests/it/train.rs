@@ -56,7 +56,10 @@ fn what_is_wrong_is_said_on_one_line() {
     for (more, expected) in [
         (&["--memory", "0"][..], "take a smaller base model"),
         (&["--eval", "no.jsonl"], "no.jsonl"),
-        (&["--eval", world.path("bad.jsonl").to_str().unwrap()], "line 1: columns `question` are none of"),
+        (
+            &["--eval", world.path("bad.jsonl").to_str().unwrap()],
+            "line 1: columns `question` are none of",
+        ),
     ] {
         let failed = train(&world, "out", more);
         let said = text(&failed.stderr);

@@ -103,12 +103,12 @@ proptest! {
         let mut bytes = weights.to_safetensors();
         let place = place.index(bytes.len());
         bytes[place] = byte;
-        let _ = Weights::from_safetensors(bytes.clone());
+        let _ = Weights::from_safetensors(bytes);
     }
 
     #[test]
     fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), json in "\\PC{0,80}") {
-        let _ = Weights::from_safetensors(bytes.clone());
+        let _ = Weights::from_safetensors(bytes);
         let _ = LlamaConfig::parse(json.as_bytes());
         let _ = LoraConfig::parse(json.as_bytes());
         let _ = Tokenizer::parse(json.as_bytes());
@@ -240,10 +240,10 @@ proptest! {
 fn a_header_that_claims_more_than_the_file_has_is_refused() {
     let mut bytes = u64::MAX.to_le_bytes().to_vec();
     bytes.extend(b"{}");
-    assert_eq!(Weights::from_safetensors(bytes.clone()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(Weights::from_safetensors(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
     let header = br#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#;
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header);
     bytes.extend([0; 8]);
-    assert_eq!(Weights::from_safetensors(bytes.clone()).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(Weights::from_safetensors(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
 }
