@@ -48,12 +48,6 @@ struct Options {
     /// Goes on from the checkpoint, if there is one.
     #[arg(long)]
     resume: bool,
-    /// Keeps only what each block returns, and computes the rest again: less memory, more time.
-    #[arg(long)]
-    checkpointing: bool,
-    /// What the base model is stored in.
-    #[arg(long, value_enum, default_value_t = Base::F32)]
-    base: Base,
     /// Refuses a run that needs more memory, in MB.
     #[arg(long)]
     memory: Option<u64>,
@@ -73,15 +67,6 @@ enum Dtype {
 
 /// The largest configuration read: 1 MiB.
 const MAX_CONFIG: u64 = 1 << 20;
-
-/// What the base model is stored in, and computed in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Base {
-    F32,
-    Bf16,
-    /// Four bits (`QLoRA`).
-    Nf4,
-}
 
 fn main() {
     if let Err(error) = run(&Options::parse()) {
@@ -124,12 +109,7 @@ fn run(options: &Options) -> Result<()> {
     }
     println!("{} rows to learn in {steps} steps, {} held out", learned.count(), held_out.len());
 
-    let network = model.network().clone();
-    let network = Arc::new(match options.base {
-        Base::F32 => network,
-        Base::Bf16 => network.in_bf16(),
-        Base::Nf4 => network.in_nf4(),
-    });
+    let network = Arc::new(config.base.apply(model.network().clone()));
     let limit = options.memory.map(|mb| mb * 1_000_000);
     println!("{}", preflight(&network, &learned, &config, limit)?);
 
@@ -139,7 +119,7 @@ fn run(options: &Options) -> Result<()> {
     let run =
         NativeRun::start(Arc::clone(&network), &config.lora, config.optimiser, &start.weights)?
             .with_micro_batch(config.micro_batch)
-            .with_checkpointing(options.checkpointing);
+            .with_checkpointing(config.checkpointing);
     let mut lesson = NextToken::new(run, &learned).with_evaluation_batch(config.plan.batch);
     if !held_out.is_empty() {
         lesson = lesson.with_held_out(&held_out);

@@ -24,7 +24,9 @@ pub use backend::{
     Backend, BaseRun, Candle, Evaluate, Evaluation, Native, NativeRun, Replace, Resume, Run, Step,
     evaluate,
 };
-pub use config::{DataConfig, EvaluationConfig, Objective, SourceFile, TrainingConfig};
+pub use config::{
+    BasePrecision, DataConfig, EvaluationConfig, Objective, SourceFile, TrainingConfig,
+};
 pub use event::{Event, Happening, StepTaken, Stop, curve};
 pub use export::{ExportCheck, Precision, check_export, merge};
 pub use fit::{Fitted, Progress, fit};

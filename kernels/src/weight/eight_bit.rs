@@ -18,28 +18,35 @@ pub struct EightBit {
 impl EightBit {
     /// Rounds `numbers` to the values of one sign, or of both if `signed`.
     pub fn new(numbers: &[f32], signed: bool) -> Self {
-        let map = &Map::get(signed).borders;
-        let mut codes = Vec::with_capacity(numbers.len());
-        let mut scales = Vec::with_capacity(numbers.len().div_ceil(BLOCK));
+        let mut rounded = Self { codes: Vec::new(), scales: Vec::new(), signed };
+        rounded.store(numbers);
+        rounded
+    }
+
+    /// Rounds other numbers.
+    pub fn store(&mut self, numbers: &[f32]) {
+        let Self { codes, scales, signed } = self;
+        let borders = &Map::get(*signed).borders;
+        codes.clear();
+        scales.clear();
         for numbers in numbers.chunks(BLOCK) {
             let largest = numbers.iter().fold(0f32, |most, x| most.max(x.abs()));
             let inverse = 1.0 / largest.max(LEAST);
             codes.extend(numbers.iter().map(|number| {
                 let scaled = (number * inverse).clamp(-1.0, 1.0);
-                map.partition_point(|border| *border < scaled) as u8
+                borders.partition_point(|border| *border < scaled) as u8
             }));
             scales.push(largest);
         }
-        Self { codes, scales, signed }
     }
 
-    /// Takes codes and the scale of each block of 256.
+    /// Takes codes and the scale of each block of 256, of the same values.
     ///
     /// # Panics
     /// If there is not one scale for each block.
-    pub fn from_parts(codes: Vec<u8>, scales: Vec<f32>, signed: bool) -> Self {
+    pub fn set_parts(&mut self, codes: Vec<u8>, scales: Vec<f32>) {
         assert_eq!(scales.len(), codes.len().div_ceil(BLOCK), "a scale for each block");
-        Self { codes, scales, signed }
+        (self.codes, self.scales) = (codes, scales);
     }
 
     /// Returns the number at `index`.

@@ -165,6 +165,16 @@ impl Weight {
         [self.out, self.width]
     }
 
+    /// Returns how many bytes products in `arithmetic` keep beside what is stored.
+    pub const fn packed_bytes(&self, arithmetic: Arithmetic) -> usize {
+        let elements = self.out * self.width;
+        match (&self.storage, arithmetic) {
+            (Storage::Nf4(_), _) => 0,
+            (_, Arithmetic::F32) => 4 * elements,
+            (_, Arithmetic::Bf16) => 2 * elements,
+        }
+    }
+
     /// Multiplies rows `x`, `[rows, in]`, by the transpose: `out = x W'` or `out += x W'`.
     ///
     /// What is stored in two or four bytes is packed at the first call, in as much memory as

@@ -3,7 +3,7 @@
 mod strict;
 
 use openledger_core::{B256, ContentHash, Error, ErrorKind, Result, digest};
-use openledger_model::{LoraConfig, Template};
+use openledger_model::{LoraConfig, Network, Template};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,6 +45,11 @@ pub struct TrainingConfig {
     /// Rows of a step that are computed at a time, to save memory; all of them if none is said. It
     /// changes the last bits, see [`NativeRun::with_micro_batch`](crate::NativeRun::with_micro_batch).
     pub micro_batch: Option<usize>,
+    /// Whether only what blocks return is kept, and the rest computed again: less memory, more time. It
+    /// does not change the result.
+    pub checkpointing: bool,
+    /// What the base model is stored in.
+    pub base: BasePrecision,
     /// What is made smaller.
     pub objective: Objective,
     /// Decides the matrices training starts from, and which rows are held out.
@@ -99,6 +104,32 @@ pub enum Objective {
     Preference(Preference),
 }
 
+/// What the base model is stored in while an adapter learns; adapters are `f32`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BasePrecision {
+    /// As its checkpoint has it, computed in `f32`.
+    #[default]
+    Checkpoint,
+    /// `bf16`, and computed in it.
+    Bf16,
+    /// Four bits, computed in `f32` (`QLoRA`).
+    Nf4,
+}
+
+impl BasePrecision {
+    /// Stores a network so.
+    #[must_use]
+    pub fn apply(self, network: Network) -> Network {
+        match self {
+            Self::Checkpoint => network,
+            Self::Bf16 => network.in_bf16(),
+            Self::Nf4 => network.in_nf4(),
+        }
+    }
+}
+
 /// When a run is evaluated, on what, and when it ends early.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
@@ -126,6 +157,8 @@ impl Default for TrainingConfig {
             optimiser: Optimiser::default(),
             plan: Plan::default(),
             micro_batch: None,
+            checkpointing: false,
+            base: BasePrecision::default(),
             objective: Objective::default(),
             seed: 0,
             evaluation: EvaluationConfig::default(),
@@ -232,12 +265,13 @@ impl TrainingConfig {
     }
 
     /// Returns the digest of what decides the steps of a run, apart from its rows: neither where files
-    /// lie nor when checkpoints are written.
+    /// lie nor what saves memory or time alone.
     pub(crate) fn digest(&self) -> B256 {
         let mut config = self.clone();
         config.data.files.clear();
         config.evaluation.files.clear();
         config.checkpoint_every = None;
+        config.checkpointing = false;
         digest("openledger.training-config.v1", &config.to_json())
     }
 }
@@ -321,6 +355,7 @@ mod tests {
         let mut moved = config.clone();
         moved.data.files = vec![SourceFile::new("elsewhere")];
         moved.checkpoint_every = Some(7);
+        moved.checkpointing = true;
         assert_eq!(moved.digest(), config.digest());
         let mut other = config.clone();
         other.plan.rate *= 2.0;

@@ -6,6 +6,7 @@ mod lion;
 mod sgd;
 mod stored;
 
+use openledger_kernels::EightBit;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
@@ -100,7 +101,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 enum Means {
     Whole(Vec<f32>),
-    EightBit(eight_bit::Blocks),
+    EightBit(EightBit),
 }
 
 impl State {
@@ -129,7 +130,7 @@ impl Rule {
             Self::AdamW(_) => whole(2),
             Self::AdamW8bit(rule) if len < rule.min_size => whole(2),
             Self::AdamW8bit(_) => [true, false]
-                .map(|signed| Means::EightBit(eight_bit::Blocks::new(len, signed)))
+                .map(|signed| Means::EightBit(EightBit::new(&vec![0.0; len], signed)))
                 .into(),
             Self::Lion(_) | Self::Sgd(_) => whole(1),
         }
@@ -158,7 +159,7 @@ impl Means {
     fn take(&mut self) -> Vec<f32> {
         match self {
             Self::Whole(means) => std::mem::take(means),
-            Self::EightBit(blocks) => blocks.load(),
+            Self::EightBit(blocks) => blocks.to_vec(),
         }
     }
 

@@ -24,7 +24,7 @@ impl State {
         let store = |means: &Means| match means {
             Means::Whole(means) => StoredMeans::Whole(to_bytes(means)),
             Means::EightBit(blocks) => {
-                let (codes, scales) = blocks.parts();
+                let (codes, scales) = (blocks.codes(), blocks.scales());
                 StoredMeans::EightBit { codes: codes.to_vec(), scales: to_bytes(scales) }
             }
         };
@@ -70,7 +70,7 @@ impl Means {
                 *means = from_bytes(bytes, means.len())?;
             }
             (Self::EightBit(blocks), StoredMeans::EightBit { codes, scales }) => {
-                let (ours, sizes) = blocks.parts();
+                let (ours, sizes) = (blocks.codes(), blocks.scales());
                 if codes.len() != ours.len() {
                     return Err(other_means());
                 }

@@ -69,9 +69,11 @@ impl Memory {
     /// [`ErrorKind::Invalid`] naming the target the model does not have.
     pub fn estimate(network: &Network, config: &TrainingConfig, longest: usize) -> Result<Self> {
         let weights = network.weights();
-        let packed: u64 =
-            network.decoder().linears().iter().map(|l| elements(network.sizes(l.weight))).sum();
-        let head = elements(network.sizes(network.decoder().head().weight));
+        let linears = network.decoder().linears();
+        let multiplied = linears.iter().chain([network.decoder().head()]);
+        let packed: usize = multiplied
+            .map(|linear| weights.matrix(linear.weight).packed_bytes(weights.arithmetic()))
+            .sum();
         let sites = config.lora.sites(network)?;
         let rank = config.lora.rank;
         let matrices = sites.iter().flat_map(|&site| network.sizes(site)).map(|n| n * rank);
@@ -86,9 +88,17 @@ impl Memory {
         let tokens = (rows * longest) as u64;
         // On the way back a few rows of gradients beside what is kept, and some rows of logits.
         let logits = 2 * 128 * network.decoder().vocabulary() as u64;
-        let each = (footprint.kept + 4 * footprint.widest) as u64;
+        let blocks = network.decoder().layers().max(1);
+        let kept = match config.checkpointing {
+            // What each block returns, and everything of one of them.
+            true => {
+                blocks * network.sizes(network.decoder().head().weight)[1] + footprint.kept / blocks
+            }
+            false => footprint.kept,
+        };
+        let each = (kept + 4 * footprint.widest) as u64;
         Ok(Self {
-            weights: F32 * (weights.elements() as u64 + packed + head),
+            weights: (weights.bytes() + packed) as u64,
             adapter,
             optimiser,
             activations: F32 * (tokens * each + logits),
@@ -207,10 +217,6 @@ fn kept(optimiser: &Optimiser, elements: usize) -> u64 {
         Rule::AdamW(_) | Rule::AdamW8bit(_) => whole(2),
         Rule::Lion(_) | Rule::Sgd(_) => whole(1),
     }
-}
-
-fn elements(sizes: [usize; 2]) -> u64 {
-    sizes[0] as u64 * sizes[1] as u64
 }
 
 /// Bytes as a person reads them.
