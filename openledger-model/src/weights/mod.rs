@@ -30,7 +30,7 @@ impl Param {
 /// The tensors of a model, each with its name in the checkpoint.
 ///
 /// Matrices stay as the file has them, `f32`, `bf16` or `f16`, in the file's memory if it was
-/// mapped; [`quantise`](Self::quantise) makes four bits of some. All other tensors, gains and
+/// mapped; [`store_as`](Self::store_as) rounds some to less. All other tensors, gains and
 /// biases, are `f32`.
 #[derive(Clone, Debug)]
 pub struct Weights {

@@ -15,7 +15,7 @@ use openledger_core::{
 use super::{Coordinator, FederationRecord, Gate, Matrices, Round, RoundRecord};
 
 /// A run as a worker sees it. Implement this for another transport; run
-/// [`conformance`](super::conformance) with it.
+/// `federated::conformance` with it.
 ///
 /// # Contract
 /// - `matrices` returns bytes of that digest or an error, never others.
