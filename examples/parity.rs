@@ -29,6 +29,9 @@ struct Options {
     /// What the base model is stored and computed in where steps are timed; comparisons are in f32.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// Time steps that keep only what blocks return.
+    #[arg(long)]
+    checkpointing: bool,
     /// Steps that are timed, after two that are not.
     #[arg(long, default_value_t = 7)]
     steps: usize,
@@ -90,7 +93,8 @@ fn time(options: &Options) -> Result<f64> {
     let mut training = Training::open(&options.case, |network| match options.dtype {
         Dtype::F32 => network,
         Dtype::Bf16 => network.in_bf16(),
-    })?;
+    })?
+    .with_checkpointing(options.checkpointing);
     let warm_up = 2;
     let progress = bar("timing", warm_up + options.steps);
     let mut seconds = Vec::new();

@@ -87,8 +87,8 @@ impl Scene {
         let second = shares.get(&key(SECOND).address()).map_or(0, |share| share.part);
         let third = share::WHOLE / WORKERS as u64;
         let right = match self {
-            // Updates turned round do no harm where the schedule ends, and pass.
-            Self::Lies(Lie::Flip) => second < third / 4,
+            // Updates turned round do no harm that shows where the schedule ends, and pass.
+            Self::Lies(Lie::Flip) => second < third / 2,
             Self::Lies(_) => second == 0,
             Self::Killed => (third / 4..third).contains(&second),
             Self::Honest => (third * 9 / 10..third * 11 / 10).contains(&second),

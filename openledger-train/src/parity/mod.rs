@@ -19,7 +19,7 @@ use openledger_model::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Backend, Native, Optimiser, Run, Step};
+use crate::{NativeRun, Optimiser, Run, Step};
 use tensors::Tensors;
 
 /// The largest file of a case: 8 GiB.
@@ -96,7 +96,7 @@ pub fn compare(folder: impl AsRef<Path>) -> Result<Report> {
 /// The run that a case's main loss curve is of, to be timed step by step.
 #[derive(Debug)]
 pub struct Training {
-    run: Box<dyn Run>,
+    run: NativeRun,
     batches: Vec<Vec<Tokens>>,
     steps: usize,
 }
@@ -125,8 +125,15 @@ impl Training {
             }
         };
         let network = Arc::new(prepare(Network::clone(&case.network)));
-        let run = Native.start(network, &config, Optimiser::default(), &start)?;
+        let run = NativeRun::start(network, &config, Optimiser::default(), &start)?;
         Ok(Self { run, batches, steps: 0 })
+    }
+
+    /// Returns this with activation checkpointing or without.
+    #[must_use]
+    pub fn with_checkpointing(mut self, checkpointing: bool) -> Self {
+        self.run = self.run.with_checkpointing(checkpointing);
+        self
     }
 
     /// Takes the next step.
