@@ -110,7 +110,7 @@ fn run(options: &Options) -> Result<()> {
         ControlFlow::Continue(())
     })?;
     progress.finish_and_clear();
-    let (first, last) = fitted.first_and_last(&plan, learned.len());
+    let (first, last) = fitted.first_and_last(&plan);
     println!("loss of the first pass {first:.3}, of the last {last:.3}");
     println!("loss of rows held out {:.3}", loss(run.network(), &held_out)?);
 

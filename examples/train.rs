@@ -16,7 +16,7 @@ use clap::{Parser, ValueEnum};
 use indicatif::ProgressBar;
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_examples::{Process, bar, cpu_seconds};
-use openledger_model::{AdapterFiles, ChatTemplate, Lora, Model, ModelFiles, Tokens};
+use openledger_model::{ChatTemplate, Lora, Model, ModelFiles, Start, Tokens};
 use openledger_train::{
     Event, EventLog, Happening, NativeRun, NextToken, Objective, Precision, Rows, Session,
     SourceFile, Stop, Subset, TrainingConfig, TrainingRecord, check_export,
@@ -103,19 +103,30 @@ fn run(options: &Options) -> Result<()> {
     let rows =
         |rows: &dyn Rows| (0..rows.count()).map(|row| rows.row(row)).collect::<Result<Vec<_>>>();
     let held_out = [rows(&part)?, rows(&more)?].concat();
-    let steps = config.plan.steps(learned.count());
+    let steps = config.plan.steps_of(&learned)?;
     if !held_out.is_empty() && config.evaluation.every.is_none() {
         config.evaluation.every = Some(steps.div_ceil(10).max(1));
     }
     println!("{} rows to learn in {steps} steps, {} held out", learned.count(), held_out.len());
 
-    let network = Arc::new(config.base.apply(model.network().clone()));
+    let (network, pissa) = match config.lora.start {
+        Start::Pissa => {
+            let (residual, start) = Lora::pissa(model.network(), &config.lora)?;
+            (residual, Some(start))
+        }
+        _ => (model.network().clone(), None),
+    };
+    let network = Arc::new(config.base.apply(network));
     let limit = options.memory.map(|mb| mb * 1_000_000);
     println!("{}", preflight(&network, &learned, &config, limit)?);
 
     let events = options.events.clone().unwrap_or_else(|| options.out.join("events.jsonl"));
     let checkpoint = options.out.join("checkpoint");
-    let start = Lora::init(&network, &config.lora, config.seed)?.to_files(&network, &config.lora);
+    let start = match &pissa {
+        Some(start) => start.clone(),
+        None => Lora::init(&network, &config.lora, config.seed)?,
+    };
+    let start = start.to_files(&network, &config.lora);
     let run =
         NativeRun::start(Arc::clone(&network), &config.lora, config.optimiser, &start.weights)?
             .with_micro_batch(config.micro_batch)
@@ -133,7 +144,13 @@ fn run(options: &Options) -> Result<()> {
         .train(&mut lesson, |event| show(&progress, event))?;
     progress.finish_and_clear();
 
-    let files = AdapterFiles::new(config.lora.to_json(), trained.adapter);
+    let mut lora = Lora::from_safetensors(&network, &config.lora, &trained.adapter)?;
+    let mut shape = config.lora.clone();
+    if let Some(start) = &pissa {
+        // For the base as it was.
+        (lora, shape) = (lora.without_pissa(start)?, shape.without_pissa()?);
+    }
+    let files = lora.to_files(&network, &shape);
     files.write(&options.out)?;
     let record = TrainingRecord {
         model: model.id(),
@@ -161,10 +178,7 @@ fn run(options: &Options) -> Result<()> {
     println!("events     `{}`", events.display());
     println!("checkpoint `{}`", checkpoint.display());
     match options.merge {
-        Some(dtype) => {
-            let lora = Lora::from_safetensors(&network, &config.lora, &files.weights)?;
-            export(options, dtype, &base, &model, &lora, &learned)
-        }
+        Some(dtype) => export(options, dtype, &base, &model, &lora, &learned),
         None => Ok(()),
     }
 }

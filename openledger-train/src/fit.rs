@@ -27,6 +27,8 @@ pub struct Progress {
 pub struct Fitted {
     /// The loss of each step.
     pub losses: Vec<f64>,
+    /// Steps that were planned.
+    pub steps: usize,
     /// Whether the run was stopped before its end.
     pub stopped: bool,
 }
@@ -36,8 +38,8 @@ impl Fitted {
     /// steps differ by which rows they hold.
     ///
     /// With one pass only it is the first and last tenth of the steps.
-    pub fn first_and_last(&self, plan: &Plan, rows: usize) -> (f64, f64) {
-        let pass = plan.with_epochs(1).steps(rows);
+    pub fn first_and_last(&self, plan: &Plan) -> (f64, f64) {
+        let pass = self.steps.div_ceil(plan.epochs.max(1));
         let span = if plan.epochs > 1 { pass } else { pass.div_ceil(10) }.min(self.losses.len());
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         (mean(&self.losses[..span]), mean(&self.losses[self.losses.len() - span..]))
@@ -78,8 +80,8 @@ pub fn fit(
         losses.push(done.loss);
         let event = Progress { step: index + 1, steps, rate, done };
         if watch(&event).is_break() {
-            return Ok(Fitted { losses, stopped: index + 1 < steps });
+            return Ok(Fitted { losses, steps, stopped: index + 1 < steps });
         }
     }
-    Ok(Fitted { losses, stopped: false })
+    Ok(Fitted { losses, steps, stopped: false })
 }

@@ -127,9 +127,18 @@ impl Plan {
         self
     }
 
-    /// Returns the number of steps for `rows` rows of [`batch`](Self::batch) each.
+    /// Returns the number of steps for `rows` in batches; where steps are packed it depends on the rows,
+    /// see [`steps_of`](Self::steps_of).
     pub const fn steps(&self, rows: usize) -> usize {
         self.epochs * rows.div_ceil(self.batch)
+    }
+
+    /// Returns the number of steps for these rows, in batches or packed.
+    ///
+    /// # Errors
+    /// Those of [`Rows::length`].
+    pub fn steps_of(&self, rows: &(impl Rows + ?Sized)) -> Result<usize> {
+        Ok(self.order(rows)?.len())
     }
 
     /// Returns the step size of step `step` (from 0) of `steps`, as transformers computes it.

@@ -104,7 +104,7 @@ async fn train_one(
         ControlFlow::Continue(())
     })?;
     progress.finish_and_clear();
-    let (loss_first, loss_last) = fitted.first_and_last(plan, rows.len());
+    let (loss_first, loss_last) = fitted.first_and_last(plan);
     let files = AdapterFiles::new(lora.to_json(), run.snapshot()?);
     let record = TrainingRecord {
         model: world.model.id(),

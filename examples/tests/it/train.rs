@@ -6,10 +6,15 @@ use openledger_train::{EventLog, TrainingConfig, TrainingRecord, curve};
 
 use crate::{World, app};
 
+const CONFIG: &[u8] = br#"{"data": {"max_tokens": 64}, "lora": {"rank": 2}, "checkpoint_every": 2,
+    "plan": {"epochs": 2, "batch": 3, "rate": 0.01}, "evaluation": {"every": 3, "share": 0.2}}"#;
+
 /// Trains in the folder `out` of `world`, with more arguments.
 fn train(world: &World, out: &str, more: &[&str]) -> Output {
-    let config = br#"{"data": {"max_tokens": 64}, "lora": {"rank": 2}, "checkpoint_every": 2,
-        "plan": {"epochs": 2, "batch": 3, "rate": 0.01}, "evaluation": {"every": 3, "share": 0.2}}"#;
+    train_by(CONFIG, world, out, more)
+}
+
+fn train_by(config: &[u8], world: &World, out: &str, more: &[&str]) -> Output {
     std::fs::write(world.path("config.json"), config).unwrap();
     let mut app = app("train");
     app.arg("--model").arg(world.path("model"));
@@ -47,6 +52,31 @@ fn rows_become_an_adapter_a_record_and_events() {
     assert!(train(&world, "other", &["--threads", "2"]).status.success());
     let other = world.path("other").join("adapter_model.safetensors");
     assert_eq!(std::fs::read(other).unwrap(), adapter, "on other threads");
+}
+
+#[test]
+fn an_adapter_from_a_pissa_start_is_for_the_base_as_it_was() {
+    let world = World::new();
+    let config =
+        br#"{"data": {"max_tokens": 64}, "lora": {"rank": 2, "alpha": 2, "start": "pissa"},
+        "plan": {"epochs": 1, "tokens_per_step": 128, "rate": 0.001}}"#;
+    let done = train_by(config, &world, "pissa", &["--merge", "f32"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let base = openledger_model::Model::open(world.path("model")).unwrap();
+    let files = openledger_model::AdapterFiles::read(world.path("pissa")).unwrap();
+    let adapter = openledger_model::Adapter::load(base.network(), &files).unwrap();
+    assert_eq!((adapter.config().rank, adapter.config().start), (4, openledger_model::Start::Zero));
+    // Little was learned, so little is changed: a start left in would change the weights by their
+    // largest parts.
+    let apart = |(site, _): (openledger_model::Param, _)| {
+        let merged = adapter.lora().merged(base.network(), site);
+        let before = base.network().weights().data(site);
+        let largest = before.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let differences = merged.iter().zip(&*before).map(|(a, b)| (a - b).abs());
+        differences.fold(0f32, f32::max) / largest
+    };
+    let apart = adapter.lora().pairs().map(apart).fold(0f32, f32::max);
+    assert!(apart > 0.0 && apart < 0.1, "{apart}");
 }
 
 #[test]

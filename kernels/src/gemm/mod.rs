@@ -271,4 +271,4 @@ const fn span(rows: usize, cols: usize, stride: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

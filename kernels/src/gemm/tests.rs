@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Reproducible numbers of mixed sign and size.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..len)
         .map(|_| {

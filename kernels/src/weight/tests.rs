@@ -1,18 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
-}
+use crate::gemm::tests::numbers;
 
 fn stored(numbers: &[f32]) -> [Storage; 4] {
     [Precision::F32, Precision::Bf16, Precision::F16, Precision::Nf4]

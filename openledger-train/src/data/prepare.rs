@@ -35,8 +35,9 @@ pub fn prepare(
         hashes.extend(file.hash.map(B256::from));
     }
     let options = DataOptions::default().with_columns(data.columns.clone());
+    let columns = serde_json::to_string(&data.columns).expect("names are always JSON");
     let most = data.rows.map_or(u64::MAX, |rows| rows as u64);
-    let made_of = digest("openledger.token-file.v1", &(encode.digest(), hashes, most));
+    let made_of = digest("openledger.token-file.v1", &(encode.digest(), columns, hashes, most));
     let files = &*files;
     TokenFile::open_or_write(path, made_of, || {
         let rows = |file: &SourceFile| -> Result<_> {

@@ -13,8 +13,8 @@ mod pairs;
 
 use std::{fmt, sync::Arc};
 
-use openledger_core::Result;
-use openledger_model::{Gradients, Lora, LoraConfig, Network};
+use openledger_core::{Error, ErrorKind, Result};
+use openledger_model::{Gradients, Lora, LoraConfig, Network, Start};
 
 pub(crate) use answers::log_probabilities;
 pub use feedback::{Graded, StakeWeighted, Stakes};
@@ -98,7 +98,8 @@ impl<O: Objective> PreferenceRun<O> {
     /// Starts from the matrices in `start`, an `adapter_model.safetensors`.
     ///
     /// # Errors
-    /// Those of [`Lora::from_safetensors`].
+    /// Those of [`Lora::from_safetensors`]; [`ErrorKind::Unsupported`] for a `PiSSA` start, whose base is
+    /// not the model that answers are compared with.
     pub fn start(
         network: Arc<Network>,
         config: &LoraConfig,
@@ -106,6 +107,10 @@ impl<O: Objective> PreferenceRun<O> {
         start: &[u8],
         objective: O,
     ) -> Result<Self> {
+        if config.start == Start::Pissa {
+            let message = "learning from judged answers from a PiSSA start: take the start `zero`";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         Ok(Self { learner: Learner::start(network, config, optimiser, start)?, objective })
     }
 

@@ -72,7 +72,7 @@ fn a_base_model_learns_from_nothing() {
     let mut run = BaseRun::new(network, AdamW::default());
     let plan = Plan::default().with_epochs(150).with_batch(5).with_rate(1e-2, 5, Schedule::Cosine);
     let fitted = fit(&mut run, &rows(), &plan, |_| ControlFlow::Continue(())).unwrap();
-    let (first, last) = fitted.first_and_last(&plan, rows().len());
+    let (first, last) = fitted.first_and_last(&plan);
     assert!(first > 5.0 && last < 1.0, "{first} {last}");
     let learned = openledger_model::Weights::from_safetensors(run.snapshot().unwrap()).unwrap();
     assert!(Network::new(&config.to_json(), learned).is_ok());
