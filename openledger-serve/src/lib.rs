@@ -3,16 +3,18 @@
 mod adapters;
 mod engine;
 mod layer;
+mod lease;
 mod request;
 mod sampling;
 mod stream;
 
-pub use adapters::{Adapters, Lease};
+pub use adapters::Adapters;
 pub use engine::{Engine, EngineOptions};
 pub use layer::{Meter, MeterLayer};
+pub use lease::Lease;
 pub use request::Generate;
 pub use sampling::Sampling;
-pub use stream::{Completion, End, Event, Finish, TokenStream};
+pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 
 use openledger_core::Error;
 use tower::Service;

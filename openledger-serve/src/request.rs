@@ -1,5 +1,7 @@
 //! What is asked of an engine.
 
+use std::{sync::Arc, time::Instant};
+
 use crate::{Lease, Sampling};
 
 /// A request: tokens to go on from, and how.
@@ -14,12 +16,32 @@ pub struct Generate {
     pub max_tokens: usize,
     /// How each token is chosen.
     pub sampling: Sampling,
+    /// Texts that end the answer, which does not contain them.
+    pub stop: Vec<String>,
+    /// Whether the answer goes on after a token that ends a text.
+    pub ignore_eos: bool,
+    /// How many likely tokens are told with each one written, if any probabilities are.
+    pub logprobs: Option<usize>,
+    /// Who asks: requests of one tenant share its part of the engine, and see no other's cache.
+    pub tenant: Option<Arc<str>>,
+    /// When the answer is no longer wanted.
+    pub deadline: Option<Instant>,
 }
 
 impl Generate {
     /// Asks for at most 128 tokens from the base model, each the most likely one.
     pub const fn new(prompt: Vec<u32>) -> Self {
-        Self { prompt, adapter: None, max_tokens: 128, sampling: Sampling::GREEDY }
+        Self {
+            prompt,
+            adapter: None,
+            max_tokens: 128,
+            sampling: Sampling::GREEDY,
+            stop: Vec::new(),
+            ignore_eos: false,
+            logprobs: None,
+            tenant: None,
+            deadline: None,
+        }
     }
 
     /// Returns this for an adapter.
@@ -38,8 +60,43 @@ impl Generate {
 
     /// Returns this with another way to choose tokens.
     #[must_use]
-    pub const fn with_sampling(mut self, sampling: Sampling) -> Self {
+    pub fn with_sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
+        self
+    }
+
+    /// Returns this with texts that end the answer.
+    #[must_use]
+    pub fn with_stop(mut self, stop: impl IntoIterator<Item = String>) -> Self {
+        self.stop = stop.into_iter().collect();
+        self
+    }
+
+    /// Returns this going on after tokens that end a text, or not.
+    #[must_use]
+    pub const fn with_ignore_eos(mut self, ignore_eos: bool) -> Self {
+        self.ignore_eos = ignore_eos;
+        self
+    }
+
+    /// Returns this telling the probability of each token written and of as many likely ones.
+    #[must_use]
+    pub const fn with_logprobs(mut self, likeliest: usize) -> Self {
+        self.logprobs = Some(likeliest);
+        self
+    }
+
+    /// Returns this on behalf of a tenant.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Returns this with a time after which the answer is no longer wanted.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }

@@ -10,18 +10,32 @@ use futures::{Stream, StreamExt};
 use openledger_core::{Error, ErrorKind, Result};
 
 /// One thing that happened to an answer.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// A token was written.
+    #[non_exhaustive]
     Token {
         /// The token.
         token: u32,
         /// The text that became certain with it: whole characters, possibly none.
         text: String,
+        /// How likely it was, if that was asked for.
+        logprobs: Option<Logprobs>,
     },
     /// The answer is over; nothing follows.
     End(End),
+}
+
+/// How likely a token was, as natural logarithms of probabilities after the penalties and before the
+/// temperature.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Logprobs {
+    /// Of the token written.
+    pub chosen: f32,
+    /// The likeliest tokens, best first; as many as were asked for.
+    pub likeliest: Vec<(u32, f32)>,
 }
 
 /// How an answer ended.
@@ -34,6 +48,8 @@ pub struct End {
     pub text: String,
     /// Tokens read.
     pub tokens_in: usize,
+    /// Those of them that a cache held already.
+    pub tokens_cached: usize,
     /// Tokens written, the one that ends a text included.
     pub tokens_out: usize,
 }
@@ -42,7 +58,7 @@ pub struct End {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Finish {
-    /// The model ended the text.
+    /// The model ended the text, or one of the texts that end it came.
     Stop,
     /// As many tokens as asked for were written, or the model holds no more.
     Length,
@@ -65,7 +81,7 @@ impl TokenStream {
         let mut completion = Completion { tokens: Vec::new(), text: String::new(), end: None };
         while let Some(event) = self.next().await {
             match event? {
-                Event::Token { token, text } => {
+                Event::Token { token, text, .. } => {
                     completion.tokens.push(token);
                     completion.text.push_str(&text);
                 }
@@ -97,7 +113,7 @@ impl Stream for TokenStream {
 }
 
 /// A whole answer.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Completion {
     /// The tokens written, the one that ends a text included.

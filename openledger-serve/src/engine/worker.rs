@@ -182,7 +182,7 @@ impl Running {
             true => String::new(),
             false => self.text.push(model.tokenizer(), token)?,
         };
-        if self.events.unbounded_send(Ok(Event::Token { token, text })).is_err() {
+        if self.events.unbounded_send(Ok(Event::Token { token, text, logprobs: None })).is_err() {
             return Ok(false);
         }
         let full = self.seen + 1 >= model.network().decoder().max_positions();
@@ -193,6 +193,7 @@ impl Running {
             finish: if stops { Finish::Stop } else { Finish::Length },
             text: self.text.clone().finish(model.tokenizer())?,
             tokens_in: self.request.prompt.len(),
+            tokens_cached: 0,
             tokens_out: self.written,
         };
         let _ = self.events.unbounded_send(Ok(Event::End(end)));
