@@ -83,14 +83,14 @@ impl Heads {
     }
 
     /// The first row that `row` sees.
-    const fn sees_from(&self, row: usize) -> usize {
+    pub(crate) const fn sees_from(&self, row: usize) -> usize {
         match self.window {
             Some(window) => (row + 1).saturating_sub(window),
             None => 0,
         }
     }
 
-    const fn key_of(&self, query: usize) -> usize {
+    pub(crate) const fn key_of(&self, query: usize) -> usize {
         query / (self.query / self.key_value)
     }
 }
@@ -282,7 +282,7 @@ fn hide(row: &mut [f32], visible: Range<usize>) {
 
 /// Turns the visible scores of a row into weights and the rest into zeros; returns what the
 /// backward pass needs to do it again.
-fn softmax_row(scores: &mut [f32], visible: Range<usize>) -> (f32, f32) {
+pub(crate) fn softmax_row(scores: &mut [f32], visible: Range<usize>) -> (f32, f32) {
     hide(scores, visible.clone());
     softmax_of(Isa::best(), &mut scores[visible])
 }

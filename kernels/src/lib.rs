@@ -8,7 +8,9 @@ mod isa;
 mod loss;
 mod map;
 mod norm;
+mod pages;
 mod reduce;
+mod room;
 mod rope;
 mod weight;
 
@@ -19,6 +21,7 @@ pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};
 pub use map::map_file;
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
+pub use pages::{PAGE, PageLayout, attend_pages};
 pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
 pub use rope::{Pairs, Rope};
 pub use weight::{Arithmetic, EightBit, Elements, Nf4, Precision, Storage, Weight};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytemuck::{AnyBitPattern, NoUninit, Zeroable};
+
 use super::{
     Mat,
     tile::{Left, Tile, run_pair_tile, run_tile},
@@ -9,7 +11,9 @@ use super::{
 use crate::isa::Isa;
 
 /// One or two neighbours along the inner dimension, as packed operands hold them.
-pub(crate) trait Element: Copy + Default + fmt::Debug + Send + Sync {
+pub(crate) trait Element:
+    AnyBitPattern + Copy + Default + fmt::Debug + NoUninit + Send + Sync
+{
     /// How many neighbours.
     const STEP: usize;
 
@@ -57,6 +61,16 @@ impl Element for f32 {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(transparent)]
 pub(crate) struct Pair(pub(super) u32);
+
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: every pattern of 32 bits is one, zero among them, and there is no padding.
+unsafe impl Zeroable for Pair {}
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: as above.
+unsafe impl AnyBitPattern for Pair {}
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: as above.
+unsafe impl NoUninit for Pair {}
 
 impl Pair {
     /// Returns both numbers, the first first.

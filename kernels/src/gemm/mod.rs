@@ -20,14 +20,16 @@ mod tile;
 
 use std::ops::Range;
 
-use crate::isa::Isa;
+use crate::{isa::Isa, room::Room};
 
 pub(crate) use element::{Element, Pair, to_bf16};
 pub(crate) use pack::{ReadRows, Right};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use tile::dots_pairs;
 
-use out::Out;
+pub(crate) use out::{Block, Out};
+pub(crate) use tile::Left;
+
 use pack::pack_right;
 use tile::Shape;
 
@@ -124,8 +126,8 @@ impl Packed {
 
 /// [`Packed`] with elements of any kind.
 #[derive(Clone, Debug)]
-pub(crate) struct PackedOf<E> {
-    panels: Vec<E>,
+pub(crate) struct PackedOf<E: Element> {
+    panels: Room<E>,
     rows: usize,
     cols: usize,
     isa: Isa,
@@ -136,7 +138,7 @@ impl<E: Element> PackedOf<E> {
         let isa = Isa::best();
         let width = Shape::of(isa).width;
         let [rows, cols] = b.sizes();
-        let mut panels = vec![E::default(); cols.div_ceil(width) * width * rows.div_ceil(E::STEP)];
+        let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels, rows, cols, isa }
     }
@@ -183,7 +185,9 @@ pub(crate) fn multiply_packed<E: Element>(out: Into<'_>, a: Mat<'_>, b: &PackedO
     let mut out = Out::new(out, [a.rows, b.rows, b.cols], b.cols);
     assert_eq!(a.cols, b.rows, "inner dimensions");
     let steps = b.rows.div_ceil(E::STEP);
-    for depth in blocks(b.rows, E::STEP * KC) {
+    // For few rows a panel is read once or twice, in one go.
+    let depth = if a.rows <= FEW { b.rows } else { E::STEP * KC };
+    for depth in blocks(b.rows, depth) {
         let panels = Panels { data: &b.panels, steps, first: depth.start / E::STEP };
         out.multiply(a, panels, depth, 0..b.cols, b.isa);
     }
@@ -240,18 +244,20 @@ pub(crate) fn gemm_on<E: Element>(
     }
 }
 
-/// Steps along the inner dimension taken at a time: a panel of them fits the first-level cache.
-const KC: usize = 256;
+/// Steps along the inner dimension taken at a time: sums are written and read again for each block.
+const KC: usize = 512;
 /// Columns packed at a time: a block of them fits the last-level cache.
 const NC: usize = 4096;
 /// Columns widened at a time: a block of them fits the second-level cache.
 const WIDENED: usize = 512;
 /// Rows of `a` packed at a time: a block of them fits the second-level cache.
-const MC: usize = 96;
+const MC: usize = 192;
+/// Rows that are no more than two tiles.
+const FEW: usize = 24;
 /// Columns below which rows of `a` are read where they lie instead of packed.
 const PACK_LEFT: usize = 256;
 /// Multiply-adds below which a second thread costs more than it brings.
-const PARALLEL: usize = 1 << 21;
+pub(crate) const PARALLEL: usize = 1 << 21;
 
 /// Packed columns of `b`: `[panel][steps][width]`, of which steps from `first` on are wanted.
 #[derive(Clone, Copy)]

@@ -8,12 +8,15 @@ use super::{
     Element, Into, MC, Mat, PACK_LEFT, PARALLEL, Panels, blocks,
     pack::pack_left,
     span,
-    tile::{Left, MAX_TILE, Shape, Tile, lanes},
+    tile::{Left, MAX_TILE, Shape, Soon, Tile, lanes, prefetch},
 };
 use crate::isa::Isa;
 
+/// Steps ahead of the one computed that a panel is asked of the memory.
+const AHEAD: usize = 24;
+
 /// The result, shared by threads that write different elements of it.
-pub(super) struct Out {
+pub(crate) struct Out {
     data: *mut f32,
     len: usize,
     stride: usize,
@@ -28,7 +31,7 @@ unsafe impl Sync for Out {}
 
 impl Out {
     /// Sums over an empty inner dimension are zero, which no kernel will write.
-    pub(super) fn new(out: Into<'_>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
+    pub(crate) fn new(out: Into<'_>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
         let (data, continues) = match out {
             Into::Set(data) => (data, false),
             Into::Add(data) => (data, true),
@@ -68,7 +71,18 @@ impl Out {
                 let right = &b.data[begin..begin + steps * shape.width];
                 let col = cols.start + panel * shape.width;
                 let width = shape.width.min(cols.end - col);
+                // One tile streams its panel from the memory, several share the next one.
+                let tiles = rows.len().div_ceil(shape.height);
                 for first in (0..rows.len()).step_by(shape.height) {
+                    let tile = first / shape.height;
+                    let soon = match tile {
+                        _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
+                        0 | 1 => {
+                            let next = (b.steps + tile * (steps / 2)) * shape.width;
+                            Soon::new(right, next, shape.width / 2)
+                        }
+                        _ => Soon::new(right, 0, 0),
+                    };
                     let height = shape.height.min(rows.len() - first);
                     let packed = packed.get(first * steps..(first + height) * steps);
                     let left = match packed {
@@ -76,8 +90,10 @@ impl Out {
                         None => E::where_it_lies(a, rows.start + first, depth.start)
                             .expect("what was not packed is read where it lies"),
                     };
-                    let tile = Tile { left, right, steps, height, width, shape };
-                    self.tile(isa, &tile, rows.start + first, col);
+                    let tile = Tile { left, right, steps, height, width, shape, soon };
+                    self.expect(rows.start + first + height, rows.end, shape, col);
+                    let corner = (rows.start + first) * self.stride + col;
+                    self.tile(isa, &tile, corner, self.stride, self.continues);
                 }
             }
         };
@@ -97,11 +113,51 @@ impl Out {
         self.continues = true;
     }
 
+    /// Asks for the rows of the result that the next tile works on.
+    fn expect(&self, first: usize, end: usize, shape: Shape, col: usize) {
+        for row in first..end.min(first + shape.height) {
+            let at = self.data.wrapping_add(row * self.stride + col);
+            (0..shape.width).step_by(16).for_each(|lane| prefetch(at.wrapping_add(lane)));
+        }
+    }
+
+    /// Multiplies by one block where it lies. The result begins at `corner`, its rows `stride` apart;
+    /// `continues` says whether sums go on from what is there.
+    pub(crate) fn multiply_block(
+        &self,
+        isa: Isa,
+        block: Block<'_>,
+        corner: usize,
+        stride: usize,
+        continues: bool,
+    ) {
+        let Block { left, rows, right, steps, stride: width, cols } = block;
+        let shape = Shape { width, ..Shape::of(isa) };
+        for first in (0..rows).step_by(shape.height) {
+            let height = shape.height.min(rows - first);
+            let mut col = 0;
+            while col < cols {
+                let wanted = widest(isa, width - col).min(cols - col);
+                let left = Left { data: &left.data[first * left.row_stride..], ..left };
+                let (right, soon) = (&right[col..], Soon::new(right, 0, 0));
+                let tile = Tile { left, right, steps, height, width: wanted, shape, soon };
+                self.tile(isa, &tile, corner + first * stride + col, stride, continues);
+                col += wanted;
+            }
+        }
+    }
+
     #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
-    fn tile<E: Element>(&self, isa: Isa, tile: &Tile<'_, E>, row: usize, col: usize) {
+    fn tile<E: Element>(
+        &self,
+        isa: Isa,
+        tile: &Tile<'_, E>,
+        corner: usize,
+        stride: usize,
+        continues: bool,
+    ) {
         let (height, width) = (tile.height, tile.width);
-        let corner = row * self.stride + col;
-        assert!(corner + span(height, width, self.stride) <= self.len, "a tile inside the result");
+        assert!(corner + span(height, width, stride) <= self.len, "a tile inside the result");
         let lanes = lanes(isa, width);
         // A ragged tile is computed beside the result and copied.
         let mut spare = [0.0f32; MAX_TILE];
@@ -110,20 +166,37 @@ impl Out {
         unsafe {
             let target = self.data.add(corner);
             if width == lanes {
-                E::run(isa, tile, target, self.stride, self.continues);
+                E::run(isa, tile, target, stride, continues);
                 return;
             }
-            if self.continues {
+            if continues {
                 for r in 0..height {
-                    let source = target.add(r * self.stride);
+                    let source = target.add(r * stride);
                     std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().add(r * lanes), width);
                 }
             }
-            E::run(isa, tile, spare.as_mut_ptr(), lanes, self.continues);
+            E::run(isa, tile, spare.as_mut_ptr(), lanes, continues);
             for r in 0..height {
                 let source = spare.as_ptr().add(r * lanes);
-                std::ptr::copy_nonoverlapping(source, target.add(r * self.stride), width);
+                std::ptr::copy_nonoverlapping(source, target.add(r * stride), width);
             }
         }
     }
+}
+
+/// A product with a block where it lies: rows of `left` by `steps` rows of `right`, `stride` apart, of
+/// which the first `cols` columns are wanted. The stride is a multiple of eight.
+pub(crate) struct Block<'a> {
+    pub(crate) left: Left<'a, f32>,
+    pub(crate) rows: usize,
+    pub(crate) right: &'a [f32],
+    pub(crate) steps: usize,
+    pub(crate) stride: usize,
+    pub(crate) cols: usize,
+}
+
+/// The widest tile that reads no more than so many columns, a multiple of eight.
+fn widest(isa: Isa, columns: usize) -> usize {
+    let widths = [Shape::of(isa).width, 16, 8].into_iter();
+    widths.filter(|&w| w <= columns && w <= Shape::of(isa).width).max().unwrap_or(columns)
 }

@@ -43,21 +43,40 @@ pub(crate) struct Tile<'a, E> {
     /// Columns wanted; those of the panel after them are not.
     pub(super) width: usize,
     pub(super) shape: Shape,
+    pub(super) soon: Soon<E>,
+}
+
+/// What is multiplied soon, to be asked of the memory meanwhile: `step` elements at each step.
+#[derive(Clone, Copy)]
+pub(crate) struct Soon<E> {
+    /// Never read through; it may lie outside of everything.
+    from: *const E,
+    step: usize,
+}
+
+impl<E> Soon<E> {
+    pub(super) fn new(near: &[E], offset: usize, step: usize) -> Self {
+        Self { from: near.as_ptr().wrapping_add(offset), step }
+    }
 }
 
 /// Rows of `a`, from the first element on, packed or where they lie.
 pub(crate) struct Left<'a, E> {
-    pub(super) data: &'a [E],
-    pub(super) row_stride: usize,
-    pub(super) step_stride: usize,
+    pub(crate) data: &'a [E],
+    pub(crate) row_stride: usize,
+    pub(crate) step_stride: usize,
 }
 
 impl<E> Tile<'_, E> {
     /// # Panics
     /// If an operand does not have all rows and columns that are named.
-    fn check(&self) {
+    fn check(&self, isa: Isa) {
         let Self { left, right, steps, height, .. } = self;
-        assert!(right.len() >= steps * self.shape.width, "whole rows of the panel");
+        let loaded = lanes(isa, self.width);
+        assert!(
+            *steps == 0 || right.len() >= (steps - 1) * self.shape.width + loaded,
+            "whole rows of the panel"
+        );
         assert!(
             *steps == 0
                 || (height - 1) * left.row_stride + (steps - 1) * left.step_stride
@@ -93,7 +112,7 @@ pub(super) unsafe fn run_tile(
     stride: usize,
     continues: bool,
 ) {
-    tile.check();
+    tile.check(isa);
     // SAFETY: the caller's promise for `out`, the check for the rest; an `Isa` exists only on a
     // machine that has it.
     unsafe {
@@ -120,7 +139,7 @@ pub(super) unsafe fn run_pair_tile(
     stride: usize,
     continues: bool,
 ) {
-    tile.check();
+    tile.check(isa);
     // SAFETY: the caller's promise for `out`, the check for the rest; an `Isa` exists only on a
     // machine that has it, and one that dots pairs has the instruction.
     unsafe {
@@ -167,7 +186,13 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
             }
         }
         let (mut a, mut b) = (tile.left.data.as_ptr(), tile.right.as_ptr());
+        let mut soon = tile.soon.from;
         for _ in 0..tile.steps {
+            prefetch(soon);
+            if VECTORS * L::WIDTH > LINE {
+                prefetch(soon.wrapping_add(LINE));
+            }
+            soon = soon.wrapping_add(tile.soon.step);
             let columns: [L::Operand; VECTORS] =
                 std::array::from_fn(|v| L::load(b.add(v * L::WIDTH)));
             for (r, row) in sums.iter_mut().enumerate() {
@@ -186,6 +211,22 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
             }
         }
     }
+}
+
+/// Elements in a line of the cache.
+const LINE: usize = 16;
+
+/// Asks for a line of the cache, without waiting for it.
+#[inline(always)]
+pub(super) fn prefetch<E>(at: *const E) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "an intrinsic")]
+    // SAFETY: the instruction is in every x86-64, and does nothing for an address that is none.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// A vector register of sums, and how operands are multiplied into it.

@@ -1,7 +1,7 @@
 //! Attention and its gradients, with grouped heads, across block borders.
 
 use candle_core::{D, Tensor, Var};
-use openledger_kernels::{Causal, Heads, attend_one};
+use openledger_kernels::{Causal, Heads, PAGE, PageLayout, attend_one, attend_pages};
 
 use crate::{assert_close, numbers, tensor, values, var};
 
@@ -84,6 +84,43 @@ fn one_row_over_the_cache_has_the_bits_of_the_whole_sequence() {
             let q = &q[part(heads.query_width())];
             attend_one(&mut one, q, &k[..keys], &v[..values], heads, &mut scores);
             assert_eq!(one, all[part(heads.out_width())], "row {row} of {heads:?}");
+        }
+    }
+}
+
+/// Pages of a layer, in which what was never written is no number.
+fn pages(k: &[f32], v: &[f32], heads: Heads) -> Vec<Vec<f32>> {
+    let layout = PageLayout::new(&heads);
+    let rows = k.chunks_exact(heads.key_width()).zip(v.chunks_exact(heads.value_width()));
+    let mut pages = Vec::new();
+    for (row, (key, value)) in rows.enumerate() {
+        if row % PAGE == 0 {
+            pages.push(vec![f32::NAN; layout.len()]);
+        }
+        layout.write(&mut pages[row / PAGE], row % PAGE, key, value);
+    }
+    pages
+}
+
+#[test]
+fn pages_give_the_bits_of_rows_that_lie_together() {
+    let long = Heads::new(4, 2, 48).with_value_dim(40);
+    for heads in shapes().into_iter().chain([long]) {
+        for rows in [1, 15, 16, 17, 130] {
+            let widths = [heads.query_width(), heads.key_width(), heads.value_width()];
+            let [q, k, v] = [0, 1, 2].map(|i| numbers(rows * widths[i], 11 + i as u64));
+            let mut expected = vec![0.0; rows * heads.out_width()];
+            Causal::forward(&mut expected, &q, &k, &v, heads);
+            for new in [1, 2, 13, 50, 130] {
+                let new = rows.min(new);
+                let pages = pages(&k, &v, heads);
+                let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
+                let mut out = vec![0.0; new * heads.out_width()];
+                let q = &q[(rows - new) * heads.query_width()..];
+                attend_pages(&mut out, q, &pages, rows, heads);
+                let expected = &expected[(rows - new) * heads.out_width()..];
+                assert_eq!(out, expected, "{heads:?}: {new} of {rows}");
+            }
         }
     }
 }

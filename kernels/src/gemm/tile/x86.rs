@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-use super::{Element, Isa, Lanes, Left, Pair, Shape, Tile, kernel};
+use super::{Element, Isa, Lanes, Left, Pair, Shape, Soon, Tile, kernel};
 
 /// Compiles tiles of one kind for a set of instructions.
 ///
@@ -197,7 +197,9 @@ fn keeps_the_order() -> bool {
         let left = Left { data: &pairs, row_stride: 1, step_stride: 1 };
         let shape = Shape::of(Isa::Avx512);
         let steps = pairs.len() / shape.width;
-        let tile_of = Tile { left, right: &pairs, steps, height: 1, width: shape.width, shape };
+        let soon = Soon::new(&pairs, 0, 0);
+        let tile_of =
+            Tile { left, right: &pairs, steps, height: 1, width: shape.width, shape, soon };
         let mut out = [0.0; 32];
         // SAFETY: one row of 32 columns; the caller asked for the instruction.
         unsafe { tile(&tile_of, out.as_mut_ptr(), 32, false) };

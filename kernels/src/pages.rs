@@ -1,0 +1,180 @@
+//! Attention over keys and values that lie in pages.
+//!
+//! A page holds [`PAGE`] rows of one layer. Keys lie with their elements apart and their rows side by
+//! side, so that vector lanes run over rows; values lie row by row, so that they run over elements:
+//!
+//! ```text
+//! page = for each head: keys [dim][PAGE], values [PAGE][value_dim, rounded up to 8]
+//! ```
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::{
+    Heads, Into,
+    attention::softmax_row,
+    gemm::{Block, Left, Out, PARALLEL},
+    isa::Isa,
+    reduce::scale,
+};
+
+/// Rows in a page.
+pub const PAGE: usize = 16;
+
+/// Query rows whose scores are kept at a time.
+const BLOCK: usize = 48;
+
+/// Where the keys and values of one layer lie in a page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PageLayout {
+    heads: usize,
+    dim: usize,
+    value_dim: usize,
+}
+
+impl PageLayout {
+    /// Returns the layout for these heads.
+    pub const fn new(heads: &Heads) -> Self {
+        Self { heads: heads.key_value, dim: heads.dim, value_dim: heads.value_dim }
+    }
+
+    /// Returns the elements of a page.
+    #[expect(clippy::len_without_is_empty, reason = "no page is empty")]
+    pub const fn len(&self) -> usize {
+        self.heads * self.head()
+    }
+
+    /// Writes a row of keys and one of values as row `slot` of the page.
+    ///
+    /// # Panics
+    /// If the sizes do not match, or there is no such row.
+    pub fn write(&self, page: &mut [f32], slot: usize, key: &[f32], value: &[f32]) {
+        assert!(slot < PAGE && page.len() == self.len(), "row {slot} of a page");
+        let widths = [self.heads * self.dim, self.heads * self.value_dim];
+        assert_eq!([key.len(), value.len()], widths, "a row of keys and one of values");
+        let rows = key.chunks_exact(self.dim).zip(value.chunks_exact(self.value_dim));
+        for (head, (key, value)) in page.chunks_exact_mut(self.head()).zip(rows) {
+            let (keys, values) = head.split_at_mut(self.dim * PAGE);
+            keys[slot..].iter_mut().step_by(PAGE).zip(key).for_each(|(to, from)| *to = *from);
+            values[slot * self.stride()..][..self.value_dim].copy_from_slice(value);
+        }
+    }
+
+    /// Elements of one head.
+    const fn head(&self) -> usize {
+        PAGE * (self.dim + self.stride())
+    }
+
+    /// Elements from one row of values to the next.
+    const fn stride(&self) -> usize {
+        self.value_dim.next_multiple_of(8)
+    }
+
+    fn keys<'a>(&self, page: &'a [f32], head: usize) -> &'a [f32] {
+        &page[head * self.head()..][..self.dim * PAGE]
+    }
+
+    fn values<'a>(&self, page: &'a [f32], head: usize) -> &'a [f32] {
+        &page[head * self.head() + self.dim * PAGE..][..PAGE * self.stride()]
+    }
+}
+
+/// Attention of the last rows of a sequence over all of it: writes to `out`, `[rows, query * value_dim]`.
+///
+/// `q` holds the rows' queries, `pages` the first `seen` rows of the sequence, the new ones last among them.
+/// The result has the bits of [`Causal::forward`](crate::Causal::forward)'s last rows.
+///
+/// # Panics
+/// If the sizes do not match.
+pub fn attend_pages(out: &mut [f32], q: &[f32], pages: &[&[f32]], seen: usize, heads: Heads) {
+    let rows = q.len() / heads.query_width();
+    let layout = PageLayout::new(&heads);
+    assert_eq!([q.len(), out.len()], [heads.query_width(), heads.out_width()].map(|w| w * rows));
+    assert!(rows <= seen && seen <= pages.len() * PAGE, "{seen} rows in {} pages", pages.len());
+    assert!(pages.iter().all(|page| page.len() == layout.len()), "pages of this layer");
+    let sequence = Sequence { pages, layout, heads, seen, rows };
+    let out = Out::new(Into::Set(out), [rows, 1, heads.out_width()], heads.out_width());
+    // Of one row the queries that share a key are multiplied together, of many those of one head.
+    let tasks: Vec<_> = if rows == 1 {
+        let group = heads.query / heads.key_value;
+        (0..heads.key_value).map(|head| (head * group..(head + 1) * group, 0..1)).collect()
+    } else {
+        let blocks = (0..rows).step_by(BLOCK).map(|first| first..rows.min(first + BLOCK));
+        blocks.flat_map(|rows| (0..heads.query).map(move |h| (h..h + 1, rows.clone()))).collect()
+    };
+    let work = rows * seen * (heads.query_width() + heads.out_width());
+    if work < PARALLEL || rayon::current_num_threads() == 1 {
+        let mut scores = Vec::new();
+        tasks
+            .into_iter()
+            .for_each(|(heads, rows)| sequence.attend(&out, q, heads, rows, &mut scores));
+    } else {
+        tasks.into_par_iter().for_each_init(Vec::new, |scores, (heads, rows)| {
+            sequence.attend(&out, q, heads, rows, scores);
+        });
+    }
+}
+
+/// What is attended to.
+struct Sequence<'a> {
+    pages: &'a [&'a [f32]],
+    layout: PageLayout,
+    heads: Heads,
+    /// Rows in the pages.
+    seen: usize,
+    /// The last of them, which attend.
+    rows: usize,
+}
+
+impl Sequence<'_> {
+    /// Writes what some query heads of one key head return for some rows: many heads of one row, or one head
+    /// of many rows.
+    fn attend(
+        &self,
+        out: &Out,
+        q: &[f32],
+        queries: Range<usize>,
+        rows: Range<usize>,
+        scores: &mut Vec<f32>,
+    ) {
+        let Self { pages, layout, heads, .. } = *self;
+        let isa = Isa::best();
+        let before = self.seen - self.rows;
+        let head = heads.key_of(queries.start);
+        let used = heads.sees_from(before + rows.start) / PAGE..(before + rows.end).div_ceil(PAGE);
+        let base = used.start * PAGE;
+        let width = used.len() * PAGE;
+        let count = queries.len().max(rows.len());
+        let [query_stride, out_stride] = match rows.len() {
+            1 => [heads.dim, heads.value_dim],
+            _ => [heads.query_width(), heads.out_width()],
+        };
+        let query = rows.start * heads.query_width() + queries.start * heads.dim;
+        scores.clear();
+        scores.resize(count * width, 0.0);
+        let table = Out::new(Into::Set(scores), [count, 1, width], width);
+        for (page, at) in pages[used.clone()].iter().zip((0..).step_by(PAGE)) {
+            let left = Left { data: &q[query..], row_stride: query_stride, step_stride: 1 };
+            let right = layout.keys(page, head);
+            let block =
+                Block { left, rows: count, right, steps: heads.dim, stride: PAGE, cols: PAGE };
+            table.multiply_block(isa, block, at, width, false);
+        }
+        scale(isa, scores, heads.scale);
+        for (index, scores) in scores.chunks_exact_mut(width).enumerate() {
+            let row = before + rows.start + if rows.len() == 1 { 0 } else { index };
+            softmax_row(scores, heads.sees_from(row) - base..row + 1 - base);
+        }
+        for (page, at) in pages[used].iter().zip((0..).step_by(PAGE)) {
+            let left = Left { data: &scores[at..], row_stride: width, step_stride: 1 };
+            let right = layout.values(page, head);
+            // Rows of a page that are not written yet may hold anything.
+            let steps = PAGE.min(before + rows.end - base - at);
+            let cols = heads.value_dim;
+            let block = Block { left, rows: count, right, steps, stride: layout.stride(), cols };
+            let corner = rows.start * heads.out_width() + queries.start * heads.value_dim;
+            out.multiply_block(isa, block, corner, out_stride, at > 0);
+        }
+    }
+}
