@@ -43,6 +43,16 @@ impl Isa {
         false
     }
 
+    /// Returns whether there is an instruction for products of bytes.
+    pub(crate) fn dots_bytes(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            self == Self::Avx512 && is_x86_feature_detected!("avx512vnni")
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Returns every set this machine has, for comparing them.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {

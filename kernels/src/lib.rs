@@ -24,4 +24,6 @@ pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
 pub use pages::{PAGE, PageLayout, attend_pages};
 pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
 pub use rope::{Pairs, Rope};
-pub use weight::{Arithmetic, EightBit, Elements, Nf4, Precision, Storage, Weight};
+pub use weight::{
+    Arithmetic, Bits, EightBit, Elements, Nf4, Precision, Quantised, Storage, Weight,
+};

@@ -28,7 +28,7 @@ pub(crate) use pack::{ReadRows, Right};
 pub(crate) use tile::dots_pairs;
 
 pub(crate) use out::{Block, Out};
-pub(crate) use tile::Left;
+pub(crate) use tile::{Left, prefetch};
 
 use pack::pack_right;
 use tile::Shape;

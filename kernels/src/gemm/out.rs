@@ -147,6 +147,44 @@ impl Out {
         }
     }
 
+    /// Reads the first `cols` columns of rows that begin at `corner`, `stride` apart.
+    #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
+    pub(crate) fn read<const N: usize>(
+        &self,
+        corner: usize,
+        stride: usize,
+        cols: usize,
+        tile: &mut [[f32; N]],
+    ) {
+        assert!(cols <= N && corner + span(tile.len(), cols, stride) <= self.len, "a tile inside");
+        for (row, tile) in tile.iter_mut().enumerate() {
+            // SAFETY: the assertion above.
+            unsafe {
+                let from = self.data.add(corner + row * stride);
+                std::ptr::copy_nonoverlapping(from, tile.as_mut_ptr(), cols);
+            }
+        }
+    }
+
+    /// Writes them.
+    #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
+    pub(crate) fn write<const N: usize>(
+        &self,
+        corner: usize,
+        stride: usize,
+        cols: usize,
+        tile: &[[f32; N]],
+    ) {
+        assert!(cols <= N && corner + span(tile.len(), cols, stride) <= self.len, "a tile inside");
+        for (row, tile) in tile.iter().enumerate() {
+            // SAFETY: the assertion above.
+            unsafe {
+                let to = self.data.add(corner + row * stride);
+                std::ptr::copy_nonoverlapping(tile.as_ptr(), to, cols);
+            }
+        }
+    }
+
     #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
     fn tile<E: Element>(
         &self,

@@ -218,7 +218,7 @@ const LINE: usize = 16;
 
 /// Asks for a line of the cache, without waiting for it.
 #[inline(always)]
-pub(super) fn prefetch<E>(at: *const E) {
+pub(crate) fn prefetch<E>(at: *const E) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "an intrinsic")]
     // SAFETY: the instruction is in every x86-64, and does nothing for an address that is none.

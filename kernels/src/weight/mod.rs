@@ -3,6 +3,7 @@
 mod eight_bit;
 mod elements;
 mod nf4;
+mod quantised;
 
 use std::sync::OnceLock;
 
@@ -11,6 +12,7 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 pub use eight_bit::EightBit;
 pub use elements::Elements;
 pub use nf4::Nf4;
+pub use quantised::{Bits, Quantised};
 
 use crate::{
     Into, Mat,
@@ -30,6 +32,8 @@ pub enum Storage {
     F16(Elements<f16>),
     /// Four bits each.
     Nf4(Nf4),
+    /// Eight or four bits each, for products with rows that are rounded too.
+    Quantised(Quantised),
 }
 
 /// What numbers can be stored as.
@@ -44,11 +48,19 @@ pub enum Precision {
     F16,
     /// [`Storage::Nf4`].
     Nf4,
+    /// [`Storage::Quantised`] of eight bits: ggml's `Q8_0`.
+    Q8_0,
+    /// [`Storage::Quantised`] of four bits: ggml's `Q4_0`.
+    Q4_0,
 }
 
 impl Storage {
-    /// Rounds numbers to the nearest that `precision` has.
-    pub fn new(numbers: Vec<f32>, precision: Precision) -> Self {
+    /// Rounds the elements of a matrix `[out, in]` to the nearest that `precision` has.
+    ///
+    /// # Panics
+    /// If there are not as many as it takes.
+    pub fn new(numbers: Vec<f32>, sizes: [usize; 2], precision: Precision) -> Self {
+        assert_eq!(numbers.len(), sizes[0] * sizes[1], "elements of a {sizes:?} matrix");
         match precision {
             Precision::F32 => Self::F32(numbers.into()),
             Precision::Bf16 => {
@@ -60,6 +72,8 @@ impl Storage {
                 Self::F16(rounded.into())
             }
             Precision::Nf4 => Self::Nf4(Nf4::new(&numbers)),
+            Precision::Q8_0 => Self::Quantised(Quantised::new(&numbers, sizes, Bits::Eight)),
+            Precision::Q4_0 => Self::Quantised(Quantised::new(&numbers, sizes, Bits::Four)),
         }
     }
 
@@ -70,6 +84,7 @@ impl Storage {
             Self::Bf16(x) => x.len(),
             Self::F16(x) => x.len(),
             Self::Nf4(x) => x.len(),
+            Self::Quantised(x) => x.len(),
         }
     }
 
@@ -85,6 +100,7 @@ impl Storage {
             Self::Bf16(x) => 2 * x.len(),
             Self::F16(x) => 2 * x.len(),
             Self::Nf4(x) => x.bytes(),
+            Self::Quantised(x) => x.bytes(),
         }
     }
 
@@ -101,6 +117,7 @@ impl Storage {
             }
             Self::F16(x) => x[range].convert_to_f32_slice(out),
             Self::Nf4(x) => x.read(from, out),
+            Self::Quantised(x) => x.read(from, out),
         }
     }
 
@@ -169,7 +186,7 @@ impl Weight {
     pub const fn packed_bytes(&self, arithmetic: Arithmetic) -> usize {
         let elements = self.out * self.width;
         match (&self.storage, arithmetic) {
-            (Storage::Nf4(_), _) => 0,
+            (Storage::Nf4(_) | Storage::Quantised(_), _) => 0,
             (_, Arithmetic::F32) => 4 * elements,
             (_, Arithmetic::Bf16) => 2 * elements,
         }
@@ -178,11 +195,15 @@ impl Weight {
     /// Multiplies rows `x`, `[rows, in]`, by the transpose: `out = x W'` or `out += x W'`.
     ///
     /// What is stored in two or four bytes is packed at the first call, in as much memory as
-    /// `arithmetic` takes; what is stored in less is unpacked anew each time.
+    /// `arithmetic` takes; [`Nf4`] is unpacked anew each time. [`Quantised`] is multiplied as it lies, with
+    /// rows rounded to eight bits whatever `arithmetic` says.
     ///
     /// # Panics
     /// If the sizes do not match.
     pub fn multiply(&self, out: Into<'_>, x: Mat<'_>, arithmetic: Arithmetic) {
+        if let Storage::Quantised(weight) = &self.storage {
+            return weight.multiply(out, x);
+        }
         let (isa, transposed) = (Isa::best(), Right::transpose_of(self));
         let stays_small = matches!(self.storage, Storage::Nf4(_));
         match arithmetic {

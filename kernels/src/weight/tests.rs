@@ -3,9 +3,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::gemm::tests::numbers;
 
-fn stored(numbers: &[f32]) -> [Storage; 4] {
+fn stored(numbers: &[f32], sizes: [usize; 2]) -> [Storage; 4] {
     [Precision::F32, Precision::Bf16, Precision::F16, Precision::Nf4]
-        .map(|precision| Storage::new(numbers.to_vec(), precision))
+        .map(|precision| Storage::new(numbers.to_vec(), sizes, precision))
 }
 
 /// Products as [`Arithmetic`] says, written out.
@@ -34,7 +34,7 @@ proptest! {
         rows in 1..30usize, out in 1..80usize, width in 1..700usize, seed in any::<u64>(),
     ) {
         let (w, x, dy) = (numbers(out * width, seed), numbers(rows * width, seed ^ 1), numbers(rows * out, seed ^ 2));
-        for storage in stored(&w) {
+        for storage in stored(&w, [out, width]) {
             let read = storage.to_vec();
             let weight = Weight::new(storage, [out, width]);
             for arithmetic in [Arithmetic::F32, Arithmetic::Bf16] {
@@ -52,7 +52,7 @@ proptest! {
 
 #[test]
 fn what_was_changed_is_multiplied_by() {
-    let mut weight = Weight::new(stored(&[1.0, 2.0])[1].clone(), [1, 2]);
+    let mut weight = Weight::new(stored(&[1.0, 2.0], [1, 2])[1].clone(), [1, 2]);
     let product = |weight: &Weight| {
         let mut y = [0.0];
         weight.multiply(Into::Set(&mut y), Mat::new(&[1.0, 1.0], 1, 2), Arithmetic::Bf16);

@@ -9,7 +9,7 @@ pub struct Table(Weight);
 impl Table {
     pub(super) fn new(data: Vec<f32>, width: usize) -> Self {
         let rows = data.len() / width.max(1);
-        Self(Weight::new(Storage::new(data, Precision::F32), [rows, width]))
+        Self(Weight::new(Storage::new(data, [rows, width], Precision::F32), [rows, width]))
     }
 
     /// Returns the elements, row by row.

@@ -130,7 +130,7 @@ impl Weights {
             let Values::Matrix(weight) = &mut stored.values else {
                 panic!("`{}` is no matrix", stored.name)
             };
-            let rounded = Storage::new(weight.storage().to_vec(), precision);
+            let rounded = Storage::new(weight.storage().to_vec(), weight.sizes(), precision);
             *weight = Weight::new(rounded, weight.sizes());
         }
     }

@@ -1,0 +1,70 @@
+//! Rows that are multiplied, rounded to eight bits.
+
+use super::{BLOCK, Bits};
+use crate::{
+    Mat,
+    gemm::ReadRows,
+    isa::{Isa, vectorised},
+};
+
+/// Rows of codes from -127 to 127, with a scale for each block of 32.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// `[rows][blocks][32]`; zeros past the last element.
+    pub(super) codes: Vec<i8>,
+    /// `[rows][blocks]`.
+    pub(super) scales: Vec<f32>,
+    /// `[rows][blocks]`: what the bias of the weight's codes adds to the products, with its sign turned.
+    pub(super) offsets: Vec<i32>,
+    pub(super) blocks: usize,
+}
+
+impl Rows {
+    pub(super) fn new(isa: Isa, x: Mat<'_>, bits: Bits) -> Self {
+        let blocks = x.cols().div_ceil(BLOCK);
+        let mut codes = vec![0; x.rows() * blocks * BLOCK];
+        let mut scales = vec![0.0; x.rows() * blocks];
+        let mut offsets = vec![0; x.rows() * blocks];
+        let mut spare = vec![0.0; blocks * BLOCK];
+        for row in 0..x.rows() {
+            x.read(row, 0, &mut spare[..x.cols()]);
+            let at = row * blocks..(row + 1) * blocks;
+            let codes = &mut codes[at.start * BLOCK..at.end * BLOCK];
+            round(isa, &spare, codes, &mut scales[at.clone()], &mut offsets[at], -bits.bias());
+        }
+        Self { codes, scales, offsets, blocks }
+    }
+
+    /// The codes of a row, and its scales.
+    pub(super) fn row(&self, row: usize) -> (&[i8], &[f32]) {
+        let at = row * self.blocks..(row + 1) * self.blocks;
+        (&self.codes[at.start * BLOCK..at.end * BLOCK], &self.scales[at])
+    }
+}
+
+vectorised! {
+    fn round(x: &[f32], codes: &mut [i8], scales: &mut [f32], offsets: &mut [i32], bias: i32) {
+        let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
+        for ((x, codes), (scale, offset)) in blocks.zip(scales.iter_mut().zip(offsets)) {
+            let mut largest = [0f32; 16];
+            // What is no number has no largest element, and must not become zero.
+            let mut poison = [0f32; 16];
+            for x in x.as_chunks::<16>().0 {
+                for ((largest, poison), x) in largest.iter_mut().zip(&mut poison).zip(x) {
+                    *largest = if x.abs() > *largest { x.abs() } else { *largest };
+                    *poison += x * 0.0;
+                }
+            }
+            let most = largest.iter().fold(0f32, |most, x| if *x > most { *x } else { most });
+            *scale = most / 127.0 + poison.iter().sum::<f32>();
+            let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+            let mut sum = 0;
+            for (code, x) in codes.iter_mut().zip(x) {
+                let rounded = (x * inverse).round_ties_even() as i32;
+                *code = rounded as i8;
+                sum += rounded;
+            }
+            *offset = bias * sum;
+        }
+    }
+}
