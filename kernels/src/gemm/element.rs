@@ -6,22 +6,28 @@ use bytemuck::{AnyBitPattern, NoUninit, Zeroable};
 
 use super::{
     Mat,
-    tile::{Left, Tile, run_pair_tile, run_tile},
+    tile::{Left, Tile, run_pair_tile, run_stored_tile, run_tile},
 };
 use crate::isa::Isa;
 
-/// One or two neighbours along the inner dimension, as packed operands hold them.
+/// One or two neighbours along the inner dimension, as packed right-hand operands hold them.
 pub(crate) trait Element:
     AnyBitPattern + Copy + Default + fmt::Debug + NoUninit + Send + Sync
 {
     /// How many neighbours.
     const STEP: usize;
 
+    /// The neighbours they are multiplied by.
+    type Factor: Copy + Default + fmt::Debug + Send + Sync;
+
     /// Makes one of neighbours; those past [`STEP`](Self::STEP) do not count.
     fn join(first: f32, second: f32) -> Self;
 
+    /// Makes a factor of neighbours, likewise.
+    fn factor(first: f32, second: f32) -> Self::Factor;
+
     /// Returns rows of `a` from an element on, if tiles can read them without packing.
-    fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, Self>>;
+    fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, Self::Factor>>;
 
     /// Runs a register tile.
     ///
@@ -35,8 +41,15 @@ pub(crate) trait Element:
 impl Element for f32 {
     const STEP: usize = 1;
 
+    type Factor = Self;
+
     #[inline(always)]
     fn join(first: f32, _: f32) -> Self {
+        first
+    }
+
+    #[inline(always)]
+    fn factor(first: f32, _: f32) -> Self {
         first
     }
 
@@ -83,9 +96,16 @@ impl Pair {
 impl Element for Pair {
     const STEP: usize = 2;
 
+    type Factor = Self;
+
     #[inline(always)]
     fn join(first: f32, second: f32) -> Self {
         Self(u32::from(to_bf16(first)) << 16 | u32::from(to_bf16(second)))
+    }
+
+    #[inline(always)]
+    fn factor(first: f32, second: f32) -> Self {
+        Self::join(first, second)
     }
 
     fn where_it_lies(_: Mat<'_>, _: usize, _: usize) -> Option<Left<'_, Self>> {
@@ -96,6 +116,51 @@ impl Element for Pair {
     unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool) {
         // SAFETY: the caller's promise.
         unsafe { run_pair_tile(isa, tile, out, stride, continues) }
+    }
+}
+
+/// A [`Pair`] that is multiplied by numbers of 32 bits: stored in half the memory, and multiplied as if
+/// it were not.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Stored(pub(super) Pair);
+
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: every pattern of 32 bits is one, zero among them, and there is no padding.
+unsafe impl Zeroable for Stored {}
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: as above.
+unsafe impl AnyBitPattern for Stored {}
+#[expect(unsafe_code, reason = "an integer by another name")]
+// SAFETY: as above.
+unsafe impl NoUninit for Stored {}
+
+impl Element for Stored {
+    const STEP: usize = 2;
+
+    type Factor = [f32; 2];
+
+    #[inline(always)]
+    fn join(first: f32, second: f32) -> Self {
+        Self(Pair::join(first, second))
+    }
+
+    #[inline(always)]
+    fn factor(first: f32, second: f32) -> [f32; 2] {
+        [first, second]
+    }
+
+    fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, [f32; 2]>> {
+        // Pairs of neighbours, if all rows are whole ones.
+        let even = a.col_stride == 1 && a.row_stride % 2 == 0 && a.cols % 2 == 0;
+        let (data, _) = a.data.get(a.at(row, depth)..).unwrap_or_default().as_chunks();
+        even.then_some(Left { data, row_stride: a.row_stride / 2, step_stride: 1 })
+    }
+
+    #[expect(unsafe_code, reason = "writes through a raw pointer")]
+    unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { run_stored_tile(isa, tile, out, stride, continues) }
     }
 }
 

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 use crate::{isa::Isa, room::Room};
 
-pub(crate) use element::{Element, Pair, to_bf16};
+pub(crate) use element::{Element, Pair, Stored, to_bf16};
 pub(crate) use pack::{ReadRows, Right};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use tile::dots_pairs;
@@ -105,22 +105,48 @@ pub enum Into<'a> {
 /// A right-hand matrix in the layout the kernel reads, for products that repeat: base weights,
 /// adapters. Specific to this machine's instruction set.
 #[derive(Clone, Debug)]
-pub struct Packed(PackedOf<f32>);
+pub struct Packed(Kept);
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Whole(PackedOf<f32>),
+    Half(PackedOf<Stored>),
+}
 
 impl Packed {
     /// Packs `b`. Takes as much memory as `b`, rounded up to whole panels.
     pub fn new(b: Mat<'_>) -> Self {
-        Self(PackedOf::new(b.into()))
+        Self(Kept::Whole(PackedOf::new(b.into())))
+    }
+
+    /// Packs `b` rounded to `bf16`, in half the memory. Products are computed in `f32` as with the
+    /// rounded numbers.
+    pub fn new_bf16(b: Mat<'_>) -> Self {
+        Self(Kept::Half(PackedOf::new(b.into())))
     }
 
     /// Returns the number of rows of the matrix packed: the inner dimension of products.
     pub const fn rows(&self) -> usize {
-        self.0.rows
+        match &self.0 {
+            Kept::Whole(packed) => packed.rows,
+            Kept::Half(packed) => packed.rows,
+        }
     }
 
     /// Returns the number of columns.
     pub const fn cols(&self) -> usize {
-        self.0.cols
+        match &self.0 {
+            Kept::Whole(packed) => packed.cols,
+            Kept::Half(packed) => packed.cols,
+        }
+    }
+
+    /// Returns how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        4 * match &self.0 {
+            Kept::Whole(packed) => packed.panels.len(),
+            Kept::Half(packed) => packed.panels.len(),
+        }
     }
 }
 
@@ -130,17 +156,19 @@ pub(crate) struct PackedOf<E: Element> {
     panels: Room<E>,
     rows: usize,
     cols: usize,
+    /// Columns of a panel.
+    width: usize,
     isa: Isa,
 }
 
 impl<E: Element> PackedOf<E> {
     pub(crate) fn new(b: Right<'_>) -> Self {
         let isa = Isa::best();
-        let width = Shape::of(isa).width;
         let [rows, cols] = b.sizes();
+        let width = Shape::of(isa).fit(cols);
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
-        Self { panels, rows, cols, isa }
+        Self { panels, rows, cols, width, isa }
     }
 }
 
@@ -177,7 +205,10 @@ pub(crate) fn gemm_strided(out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize)
 /// # Panics
 /// If the sizes do not match.
 pub fn gemm_packed(out: Into<'_>, a: Mat<'_>, b: &Packed) {
-    multiply_packed(out, a, &b.0);
+    match &b.0 {
+        Kept::Whole(b) => multiply_packed(out, a, b),
+        Kept::Half(b) => multiply_packed(out, a, b),
+    }
 }
 
 /// [`gemm_packed`] with elements of any kind.
@@ -188,7 +219,8 @@ pub(crate) fn multiply_packed<E: Element>(out: Into<'_>, a: Mat<'_>, b: &PackedO
     // For few rows a panel is read once or twice, in one go.
     let depth = if a.rows <= FEW { b.rows } else { E::STEP * KC };
     for depth in blocks(b.rows, depth) {
-        let panels = Panels { data: &b.panels, steps, first: depth.start / E::STEP };
+        let (data, width) = (&b.panels[..], b.width);
+        let panels = Panels { data, steps, width, first: depth.start / E::STEP };
         out.multiply(a, panels, depth, 0..b.cols, b.isa);
     }
 }
@@ -198,8 +230,7 @@ pub(crate) fn multiply_packed<E: Element>(out: Into<'_>, a: Mat<'_>, b: &PackedO
 pub(crate) fn multiply_widened(out: Into<'_>, a: Mat<'_>, b: &PackedOf<Pair>) {
     let mut out = Out::new(out, [a.rows, b.rows, b.cols], b.cols);
     assert_eq!(a.cols, b.rows, "inner dimensions");
-    let width = Shape::of(b.isa).width;
-    let steps = b.rows.div_ceil(2);
+    let (width, steps) = (b.width, b.rows.div_ceil(2));
     let mut panels = vec![0.0; WIDENED.next_multiple_of(width) * KC];
     for cols in blocks(b.cols, WIDENED.next_multiple_of(width)) {
         for depth in blocks(b.rows, KC) {
@@ -214,7 +245,7 @@ pub(crate) fn multiply_widened(out: Into<'_>, a: Mat<'_>, b: &PackedOf<Pair>) {
                     second.iter_mut().zip(pairs).for_each(|(x, pair)| *x = pair.split()[1]);
                 }
             }
-            let panels = Panels { data: &*data, steps: depth.len(), first: 0 };
+            let panels = Panels { data: &*data, steps: depth.len(), width, first: 0 };
             out.multiply(a, panels, depth, cols.clone(), b.isa);
         }
     }
@@ -238,7 +269,8 @@ pub(crate) fn gemm_on<E: Element>(
         for depth in blocks(rows, E::STEP * KC) {
             let data = &mut panels[..room(cols.len(), depth.len())];
             pack_right(data, b, depth.clone(), cols.clone(), width);
-            let panels = Panels { data, steps: depth.len().div_ceil(E::STEP), first: 0 };
+            let steps = depth.len().div_ceil(E::STEP);
+            let panels = Panels { data, steps, width, first: 0 };
             out.multiply(a, panels, depth, cols.clone(), isa);
         }
     }
@@ -264,6 +296,7 @@ pub(crate) const PARALLEL: usize = 1 << 21;
 struct Panels<'a, E> {
     data: &'a [E],
     steps: usize,
+    width: usize,
     first: usize,
 }
 

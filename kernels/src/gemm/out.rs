@@ -54,7 +54,7 @@ impl Out {
         cols: Range<usize>,
         isa: Isa,
     ) {
-        let shape = Shape::of(isa);
+        let shape = Shape { width: b.width, ..Shape::of(isa) };
         let steps = depth.len().div_ceil(E::STEP);
         let row_blocks: Vec<_> = blocks(a.rows, MC).collect();
         let panels = cols.len().div_ceil(shape.width);
@@ -63,8 +63,8 @@ impl Out {
             // Packing pays where each element is read for many columns.
             let mut packed = Vec::new();
             if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
-                packed.resize(rows.len() * steps, E::default());
-                pack_left(&mut packed, a, rows.clone(), depth.clone(), shape.height);
+                packed.resize(rows.len() * steps, E::Factor::default());
+                pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
             }
             for panel in panels {
                 let begin = (panel * b.steps + b.first) * shape.width;

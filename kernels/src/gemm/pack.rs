@@ -148,7 +148,7 @@ pub(super) fn pack_right<E: Element>(
 
 /// Packs a block of `a` as `[panel][step][height]`; the last panel may be lower.
 pub(super) fn pack_left<E: Element>(
-    panels: &mut [E],
+    panels: &mut [E::Factor],
     a: Mat<'_>,
     rows: Range<usize>,
     depth: Range<usize>,
@@ -170,14 +170,19 @@ pub(super) fn pack_left<E: Element>(
             let [one, two, three, four] = rows.map(|row| row.chunks(E::STEP));
             let places = target.chunks_exact_mut(used).map(|column| &mut column[r..r + TOGETHER]);
             for (place, (((a, b), c), d)) in places.zip(one.zip(two).zip(three).zip(four)) {
-                place.copy_from_slice(&[join(a), join(b), join(c), join(d)]);
+                place.copy_from_slice(&[
+                    factor::<E>(a),
+                    factor::<E>(b),
+                    factor::<E>(c),
+                    factor::<E>(d),
+                ]);
             }
             r += TOGETHER;
         }
         for r in r..used {
             let row = a.look(first + r, depth.start, &mut spare[..depth.len()]);
             let column = target[r..].iter_mut().step_by(used);
-            column.zip(row.chunks(E::STEP)).for_each(|(element, group)| *element = join(group));
+            column.zip(row.chunks(E::STEP)).for_each(|(place, group)| *place = factor::<E>(group));
         }
     }
 }
@@ -187,4 +192,8 @@ const TOGETHER: usize = 4;
 
 fn join<E: Element>(group: &[f32]) -> E {
     E::join(group[0], group.get(1).copied().unwrap_or(0.0))
+}
+
+fn factor<E: Element>(group: &[f32]) -> E::Factor {
+    E::factor(group[0], group.get(1).copied().unwrap_or(0.0))
 }

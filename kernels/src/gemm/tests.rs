@@ -87,6 +87,16 @@ proptest! {
         let mut c = before.clone();
         multiply_widened(out(&mut c, add), a, &PackedOf::new(b.into()));
         prop_assert_eq!(&c, &expected, "widened {}x{}x{}", m, n, k);
+        let exact = Mat::new(&exact, m, k);
+        let expected = slow(before.clone(), exact, Mat::new(&rounded, n, k).t());
+        for isa in Isa::available() {
+            let mut c = before.clone();
+            gemm_on::<Stored>(isa, out(&mut c, add), exact, b.into(), n);
+            prop_assert_eq!(&c, &expected, "stored {:?} {}x{}x{}", isa, m, n, k);
+        }
+        let mut c = before.clone();
+        gemm_packed(out(&mut c, add), exact, &Packed::new_bf16(b));
+        prop_assert_eq!(&c, &expected, "packed in halves {}x{}x{}", m, n, k);
     }
 }
 

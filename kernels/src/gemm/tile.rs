@@ -1,6 +1,6 @@
 //! Register tiles: the innermost loops.
 
-use super::{Element, Pair};
+use super::{Element, Pair, Stored};
 use crate::isa::Isa;
 
 /// Calls the kernel for the tile's height. `by_height!(L, 2, [2 1], ..)` expands to
@@ -31,11 +31,23 @@ impl Shape {
             Isa::Portable => Self { height: 4, width: 8 },
         }
     }
+
+    /// Returns the width of panels that are kept for so many columns: where they are few, narrower than
+    /// tiles can be if that leaves fewer columns empty.
+    pub(super) fn fit(self, cols: usize) -> usize {
+        let narrower =
+            [16, 8].into_iter().filter(|&width| width < self.width && cols <= FEW_COLUMNS);
+        let widths = std::iter::once(self.width).chain(narrower);
+        widths.min_by_key(|width| cols.next_multiple_of(*width)).unwrap_or(self.width)
+    }
 }
 
+/// Columns below which panels may be narrow: the ranks of adapters.
+const FEW_COLUMNS: usize = 192;
+
 /// The operands of one register tile.
-pub(crate) struct Tile<'a, E> {
-    pub(super) left: Left<'a, E>,
+pub(crate) struct Tile<'a, E: Element> {
+    pub(super) left: Left<'a, E::Factor>,
     /// One panel, `[steps, shape.width]`.
     pub(super) right: &'a [E],
     pub(super) steps: usize,
@@ -61,13 +73,13 @@ impl<E> Soon<E> {
 }
 
 /// Rows of `a`, from the first element on, packed or where they lie.
-pub(crate) struct Left<'a, E> {
-    pub(crate) data: &'a [E],
+pub(crate) struct Left<'a, F> {
+    pub(crate) data: &'a [F],
     pub(crate) row_stride: usize,
     pub(crate) step_stride: usize,
 }
 
-impl<E> Tile<'_, E> {
+impl<E: Element> Tile<'_, E> {
     /// # Panics
     /// If an operand does not have all rows and columns that are named.
     fn check(&self, isa: Isa) {
@@ -160,6 +172,33 @@ pub(super) unsafe fn run_pair_tile(
     }
 }
 
+/// # Safety
+/// As for [`run_tile`].
+#[expect(unsafe_code, reason = "writes through a raw pointer")]
+pub(super) unsafe fn run_stored_tile(
+    isa: Isa,
+    tile: &Tile<'_, Stored>,
+    out: *mut f32,
+    stride: usize,
+    continues: bool,
+) {
+    tile.check(isa);
+    // SAFETY: the caller's promise for `out`, the check for the rest; an `Isa` exists only on a
+    // machine that has it.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::stored_tile_avx512(tile, out, stride, continues),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::stored_tile_avx2(tile, out, stride, continues),
+            Isa::Portable if tile.width <= 4 => {
+                by_height!(Stored4, 1, [4 3 2 1], tile, out, stride, continues)
+            }
+            Isa::Portable => by_height!(Stored4, 2, [4 3 2 1], tile, out, stride, continues),
+        }
+    }
+}
+
 /// One register tile: `HEIGHT` rows of `VECTORS` vectors.
 ///
 /// # Safety
@@ -229,6 +268,8 @@ pub(crate) fn prefetch<E>(at: *const E) {
     let _ = at;
 }
 
+type Factor<L> = <<L as Lanes>::Element as Element>::Factor;
+
 /// A vector register of sums, and how operands are multiplied into it.
 ///
 /// # Safety
@@ -241,7 +282,7 @@ trait Lanes: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load_sums(from: *const f32) -> Self;
     unsafe fn store_sums(to: *mut f32, value: Self);
-    unsafe fn splat(value: Self::Element) -> Self::Operand;
+    unsafe fn splat(value: Factor<Self>) -> Self::Operand;
     unsafe fn load(from: *const Self::Element) -> Self::Operand;
     unsafe fn mul_add(a: Self::Operand, b: Self::Operand, c: Self) -> Self;
 }
@@ -326,6 +367,51 @@ impl Lanes for Pairs4 {
     unsafe fn load(from: *const Pair) -> [F32x4; 2] {
         // SAFETY: the caller's promise; the read may be unaligned.
         halves(unsafe { from.cast::<[Pair; 4]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(a: [F32x4; 2], b: [F32x4; 2], c: Self) -> Self {
+        // SAFETY: these are no instructions of their own.
+        Self(unsafe { F32x4::mul_add(a[1], b[1], F32x4::mul_add(a[0], b[0], c.0)) })
+    }
+}
+
+/// Sums of four columns of pairs that are multiplied by numbers of 32 bits.
+#[derive(Clone, Copy)]
+struct Stored4(F32x4);
+
+#[expect(unsafe_code, reason = "vector loads and stores")]
+impl Lanes for Stored4 {
+    type Element = Stored;
+    type Operand = [F32x4; 2];
+    const WIDTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self(F32x4([0.0; 4]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_sums(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { F32x4::load_sums(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(to: *mut f32, value: Self) {
+        // SAFETY: the caller's promise.
+        unsafe { F32x4::store_sums(to, value.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: [f32; 2]) -> [F32x4; 2] {
+        value.map(|value| F32x4([value; 4]))
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const Stored) -> [F32x4; 2] {
+        // SAFETY: the caller's promise; a stored pair is one.
+        unsafe { Pairs4::load(from.cast()) }
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
 };
 
-use super::{Element, Isa, Lanes, Left, Pair, Shape, Soon, Tile, kernel};
+use super::{Element, Factor, Isa, Lanes, Left, Pair, Shape, Soon, Stored, Tile, kernel};
 
 /// Compiles tiles of one kind for a set of instructions.
 ///
@@ -47,6 +47,11 @@ tiles!(pair_tile_avx512, Pair, "avx512f,avx512vl,avx2,fma", [12 11 10 9 8 7 6 5 
 tiles!(pair_tile_avx2, Pair, "avx2,fma", [6 5 4 3 2 1],
     0..=8 => Pairs8 * 1, _ => Pairs8 * 2);
 
+tiles!(stored_tile_avx512, Stored, "avx512f,avx512vl,avx2,fma", [12 11 10 9 8 7 6 5 4 3 2 1],
+    0..=8 => Stored8 * 1, 9..=16 => Stored16 * 1, _ => Stored16 * 2);
+tiles!(stored_tile_avx2, Stored, "avx2,fma", [6 5 4 3 2 1],
+    0..=8 => Stored8 * 1, _ => Stored8 * 2);
+
 /// Implements [`Lanes`] by intrinsics. `sums!(F32x8, __m256, 8, f32, __m256, set1, load, store;
 /// splat = .., load = .., mul_add = ..)` expands to `struct F32x8(__m256)` and its functions.
 macro_rules! sums {
@@ -83,7 +88,7 @@ macro_rules! sums {
             }
 
             #[inline(always)]
-            unsafe fn splat(value: $element) -> $operand {
+            unsafe fn splat(value: Factor<Self>) -> $operand {
                 // SAFETY: the caller has the instructions.
                 unsafe { $splat(value) }
             }
@@ -124,6 +129,19 @@ sums!(Pairs16, __m512, 16, Pair, [__m512; 2], _mm512_set1_ps, _mm512_loadu_ps, _
 sums!(Pairs8, __m256, 8, Pair, [__m256; 2], _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps;
 |pair: Pair| halves8(_mm256_set1_epi32(pair.0.cast_signed())),
 |from: *const Pair| halves8(_mm256_loadu_si256(from.cast())),
+|a: [__m256; 2], b: [__m256; 2], c| {
+    _mm256_fmadd_ps(a[1], b[1], _mm256_fmadd_ps(a[0], b[0], c))
+});
+
+sums!(Stored16, __m512, 16, Stored, [__m512; 2], _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps;
+|pair: [f32; 2]| pair.map(|x| _mm512_set1_ps(x)),
+|from: *const Stored| halves16(_mm512_loadu_si512(from.cast())),
+|a: [__m512; 2], b: [__m512; 2], c| {
+    _mm512_fmadd_ps(a[1], b[1], _mm512_fmadd_ps(a[0], b[0], c))
+});
+sums!(Stored8, __m256, 8, Stored, [__m256; 2], _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps;
+|pair: [f32; 2]| pair.map(|x| _mm256_set1_ps(x)),
+|from: *const Stored| halves8(_mm256_loadu_si256(from.cast())),
 |a: [__m256; 2], b: [__m256; 2], c| {
     _mm256_fmadd_ps(a[1], b[1], _mm256_fmadd_ps(a[0], b[0], c))
 });
