@@ -76,6 +76,27 @@ impl Network {
         self.with_arithmetic(Arithmetic::Bf16)
     }
 
+    /// Returns this with the weights of linear layers and of the head rounded to eight bits, as ggml's
+    /// `Q8_0` has them; products with them round the rows too.
+    #[must_use]
+    pub fn in_q8_0(self) -> Self {
+        self.quantised(Precision::Q8_0)
+    }
+
+    /// Returns this with the weights of linear layers and of the head rounded to four bits, as ggml's
+    /// `Q4_0` has them; products with them round the rows to eight.
+    #[must_use]
+    pub fn in_q4_0(self) -> Self {
+        self.quantised(Precision::Q4_0)
+    }
+
+    fn quantised(mut self, precision: Precision) -> Self {
+        let mut linears = self.decoder.linears();
+        linears.push(*self.decoder.head());
+        self.weights.store_as(precision, linears.iter().map(|linear| linear.weight));
+        self
+    }
+
     /// Returns this with products computed in another arithmetic: `f32` unless it is said.
     #[must_use]
     pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {

@@ -47,6 +47,24 @@ pub trait Ops {
     /// As [`embed`](Self::embed).
     fn project(&mut self, x: &Self::Rows, linear: &Linear) -> Result<Self::Rows>;
 
+    /// [`project`](Self::project)s the same rows by several weights. Override it where that can be done with
+    /// less work.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    fn project_all<const N: usize>(
+        &mut self,
+        x: &Self::Rows,
+        linears: [&Linear; N],
+    ) -> Result<[Self::Rows; N]> {
+        let projected: Result<Vec<_>> =
+            linears.into_iter().map(|linear| self.project(x, linear)).collect();
+        match projected?.try_into() {
+            Ok(projected) => Ok(projected),
+            Err(_) => unreachable!("one for each linear layer"),
+        }
+    }
+
     /// Splits each row in two, the first part `width` long.
     ///
     /// # Errors
@@ -194,8 +212,7 @@ impl Gated {
     /// # Errors
     /// Those of `ops`.
     pub fn run<O: Ops>(&self, ops: &mut O, x: &O::Rows) -> Result<O::Rows> {
-        let gate = ops.project(x, &self.gate)?;
-        let up = ops.project(x, &self.up)?;
+        let [gate, up] = ops.project_all(x, [&self.gate, &self.up])?;
         let gated = ops.gate(gate, up)?;
         ops.project(&gated, &self.down)
     }

@@ -4,7 +4,19 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use openledger_core::AdapterId;
 use openledger_kernels::{Mat, Packed};
-use openledger_model::{Adapter, Network, Param, Saved, Table};
+use openledger_model::{Adapter, Network, Pair, Param, Saved, Table};
+
+/// What an engine keeps the numbers of adapters in.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AdapterPrecision {
+    /// As training had them.
+    #[default]
+    F32,
+    /// Rounded to `bf16`, in half the memory; beside a base in `bf16` or less, where adapters would be read
+    /// for longer than it.
+    Bf16,
+}
 
 /// A hold on one adapter, named by content. Cheap to clone.
 #[derive(Clone)]
@@ -13,14 +25,17 @@ pub struct Lease(Arc<Generation>);
 /// An adapter as the engine multiplies by it.
 struct Generation {
     id: AdapterId,
-    pairs: BTreeMap<Param, PackedPair>,
+    sites: BTreeMap<Param, Site>,
+    /// `[in, ranks]` of the linear layers that read the same rows, side by side.
+    downs: Vec<Packed>,
     tables: BTreeMap<Saved, Table>,
 }
 
-/// The two matrices at one linear layer, transposed and packed.
-pub(crate) struct PackedPair {
-    /// `[in, rank]`.
-    pub(crate) down: Packed,
+/// What an adapter has at one linear layer.
+pub(crate) struct Site {
+    /// Which of the matrices that lower rows, and from which column on.
+    pub(crate) down: usize,
+    pub(crate) first: usize,
     /// `[rank, out]`.
     pub(crate) up: Packed,
     pub(crate) scale: f32,
@@ -31,22 +46,44 @@ pub(crate) struct PackedPair {
 impl Lease {
     /// Makes an adapter ready without giving it an alias.
     pub fn new(network: &Network, adapter: &Adapter) -> Self {
-        let pairs = adapter
-            .lora()
-            .pairs()
-            .map(|(site, pair)| {
-                let [out, width] = network.sizes(site);
-                let packed = PackedPair {
-                    down: Packed::new(Mat::new(&pair.a, pair.rank, width).t()),
-                    up: Packed::new(Mat::new(&pair.b, out, pair.rank).t()),
-                    scale: pair.scale,
-                    factors: pair.direction(network, site).map(|direction| direction.factors),
-                };
-                (site, packed)
-            })
-            .collect();
+        Self::with_precision(network, adapter, AdapterPrecision::F32)
+    }
+
+    /// Makes an adapter ready, its matrices kept in `precision`.
+    pub fn with_precision(
+        network: &Network,
+        adapter: &Adapter,
+        precision: AdapterPrecision,
+    ) -> Self {
+        let pack = |matrix: Mat<'_>| match precision {
+            AdapterPrecision::F32 => Packed::new(matrix),
+            AdapterPrecision::Bf16 => Packed::new_bf16(matrix),
+        };
+        let pairs: BTreeMap<Param, &Pair> = adapter.lora().pairs().collect();
+        let (mut sites, mut downs) = (BTreeMap::new(), Vec::new());
+        for together in network.decoder().linears_by_input() {
+            let adapted: Vec<(Param, &Pair)> = together
+                .iter()
+                .filter_map(|linear| Some((linear.weight, *pairs.get(&linear.weight)?)))
+                .collect();
+            let Some((first, _)) = adapted.first() else { continue };
+            let [_, width] = network.sizes(*first);
+            let ranks = adapted.iter().map(|(_, pair)| pair.rank).sum();
+            // Rows of `A` are columns of what rows are multiplied by.
+            let rows: Vec<f32> = adapted.iter().flat_map(|(_, pair)| &pair.a).copied().collect();
+            let mut first = 0;
+            for (site, pair) in adapted {
+                let [out, _] = network.sizes(site);
+                let up = pack(Mat::new(&pair.b, out, pair.rank).t());
+                let factors = pair.direction(network, site).map(|direction| direction.factors);
+                let (down, scale) = (downs.len(), pair.scale);
+                sites.insert(site, Site { down, first, up, scale, factors });
+                first += pair.rank;
+            }
+            downs.push(pack(Mat::new(&rows, ranks, width).t()));
+        }
         let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
-        Self(Arc::new(Generation { id: adapter.id(), pairs, tables }))
+        Self(Arc::new(Generation { id: adapter.id(), sites, downs, tables }))
     }
 
     /// Returns the adapter's id.
@@ -54,8 +91,20 @@ impl Lease {
         self.0.id
     }
 
-    pub(crate) fn at(&self, site: Param) -> Option<&PackedPair> {
-        self.0.pairs.get(&site)
+    /// Returns how many bytes it takes, without tables of its own.
+    pub fn bytes(&self) -> usize {
+        let factors = |site: &Site| 4 * site.factors.as_ref().map_or(0, Vec::len);
+        let sites = self.0.sites.values().map(|site| site.up.bytes() + factors(site));
+        sites.chain(self.0.downs.iter().map(Packed::bytes)).sum()
+    }
+
+    pub(crate) fn at(&self, site: Param) -> Option<&Site> {
+        self.0.sites.get(&site)
+    }
+
+    /// The matrix that lowers the rows of a site.
+    pub(crate) fn down(&self, site: &Site) -> &Packed {
+        &self.0.downs[site.down]
     }
 
     /// The table that takes the place of the base model's.

@@ -11,7 +11,7 @@ mod stream;
 pub use adapters::Adapters;
 pub use engine::{Engine, EngineOptions};
 pub use layer::{Meter, MeterLayer};
-pub use lease::Lease;
+pub use lease::{AdapterPrecision, Lease};
 pub use request::Generate;
 pub use sampling::Sampling;
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};

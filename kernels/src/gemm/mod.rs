@@ -79,11 +79,13 @@ impl<'a> Mat<'a> {
         self.data[self.at(row, col)]
     }
 
-    pub(crate) const fn rows(&self) -> usize {
+    /// Returns the number of rows.
+    pub const fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(crate) const fn cols(&self) -> usize {
+    /// Returns the number of columns.
+    pub const fn cols(&self) -> usize {
         self.cols
     }
 

@@ -86,25 +86,31 @@ impl Block {
         ops.add(x, fed)
     }
 
-    /// The linear layers, in the order in which they are run.
-    pub(super) fn linears(&self) -> Vec<Linear> {
+    /// The linear layers, in the order in which they are run; those that read the same rows together.
+    pub(super) fn linears(&self) -> Vec<Vec<Linear>> {
         let mut linears = match &self.mixer {
-            Mixer::Grouped(GroupedAttention { qkv: [q, k, v], output, .. }) => {
-                vec![*q, *k, *v, *output]
+            Mixer::Grouped(GroupedAttention { qkv, output, .. }) => {
+                vec![qkv.to_vec(), vec![*output]]
             }
             Mixer::Latent(LatentAttention { query, down, attention, output, .. }) => {
                 let query = match *query {
                     LowRank::Whole(whole) => vec![whole],
                     LowRank::Through { down, up, .. } => vec![down, up],
                 };
-                [query, vec![*down, attention.expand, *output]].concat()
+                [query, vec![*down, attention.expand, *output]]
+                    .concat()
+                    .chunks(1)
+                    .map(<[_]>::to_vec)
+                    .collect()
             }
         };
-        let of = |gated: &Gated| [gated.gate, gated.up, gated.down];
+        let mut add = |gated: &Gated| {
+            linears.extend([vec![gated.gate, gated.up], vec![gated.down]]);
+        };
         match &self.mlp {
-            FeedForward::Gated(gated) => linears.extend(of(gated)),
+            FeedForward::Gated(gated) => add(gated),
             FeedForward::Mixture { mixture, shared } => {
-                linears.extend(mixture.experts.iter().chain(shared).flat_map(of));
+                mixture.experts.iter().chain(shared).for_each(add);
             }
         }
         linears
@@ -113,8 +119,7 @@ impl Block {
 
 impl GroupedAttention {
     fn run<O: Ops>(&self, ops: &mut O, x: &O::Rows, eps: f32) -> Result<O::Rows> {
-        let [q, k, v] = &self.qkv;
-        let (mut q, mut k, v) = (ops.project(x, q)?, ops.project(x, k)?, ops.project(x, v)?);
+        let [mut q, mut k, v] = ops.project_all(x, self.qkv.each_ref())?;
         if let Some([of_queries, of_keys]) = self.head_norms {
             (q, k) = (ops.norm(&q, of_queries, eps)?, ops.norm(&k, of_keys, eps)?);
         }

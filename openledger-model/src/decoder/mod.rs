@@ -119,6 +119,11 @@ impl Decoder {
 
     /// Returns the linear layers that can carry an adapter, block by block.
     pub fn linears(&self) -> Vec<Linear> {
+        self.linears_by_input().concat()
+    }
+
+    /// Returns them with those together that [`Ops::project_all`] is called with.
+    pub fn linears_by_input(&self) -> Vec<Vec<Linear>> {
         self.blocks.iter().flat_map(Block::linears).collect()
     }
 

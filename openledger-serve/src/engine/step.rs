@@ -94,38 +94,37 @@ impl<'a> Step<'a> {
         self.positions.len()
     }
 
-    /// Multiplies rows, of which those of `groups` have adapters.
-    fn project_groups(
+    /// Multiplies rows, of which those of `groups` have adapters, by weights that read the same rows.
+    fn project_groups<const N: usize>(
         &self,
         x: &[f32],
-        linear: &Linear,
+        linears: [&Linear; N],
         groups: &[(&Lease, Range<usize>)],
-    ) -> Vec<f32> {
+    ) -> [Vec<f32>; N] {
         let weights = self.network.weights();
-        let [outputs, inputs] = self.network.sizes(linear.weight);
+        let [_, inputs] = self.network.sizes(linears[0].weight);
         let count = x.len() / inputs;
-        let mut y = vec![0.0; count * outputs];
-        weights.multiply(linear.weight, Into::Set(&mut y), Mat::new(x, count, inputs));
+        let mut results = linears.map(|linear| {
+            let [outputs, _] = self.network.sizes(linear.weight);
+            let mut y = vec![0.0; count * outputs];
+            weights.multiply(linear.weight, Into::Set(&mut y), Mat::new(x, count, inputs));
+            y
+        });
         for (lease, rows) in groups {
-            let Some(pair) = lease.at(linear.weight) else { continue };
             let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
-            let mut lowered = vec![0.0; rows.len() * pair.down.cols()];
-            gemm_packed(Into::Set(&mut lowered), x, &pair.down);
-            lowered.iter_mut().for_each(|u| *u *= pair.scale);
-            let lowered = Mat::new(&lowered, rows.len(), pair.down.cols());
-            let y = &mut y[rows.start * outputs..rows.end * outputs];
-            gemm_packed(Into::Add(y), lowered, &pair.up);
-            if let Some(factors) = &pair.factors {
-                for row in y.chunks_exact_mut(outputs) {
-                    row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
-                }
+            let own = results.each_mut().map(|y| {
+                let outputs = y.len() / count;
+                &mut y[rows.start * outputs..rows.end * outputs]
+            });
+            adapt(lease, linears, x, own);
+        }
+        for (y, linear) in results.iter_mut().zip(linears) {
+            if let Some(bias) = linear.bias {
+                let bias = weights.vector(bias);
+                y.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
             }
         }
-        if let Some(bias) = linear.bias {
-            let bias = weights.vector(bias);
-            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
-        }
-        y
+        results
     }
 
     /// Runs an expert over the rows of some tokens, which ascend.
@@ -137,11 +136,11 @@ impl<'a> Step<'a> {
             .map(|(lease, rows)| (*lease, place(rows.start)..place(rows.end)))
             .filter(|(_, rows)| !rows.is_empty())
             .collect();
-        let gate = self.project_groups(x, &expert.gate, &groups);
-        let up = self.project_groups(x, &expert.up, &groups);
+        let [gate, up] = self.project_groups(x, [&expert.gate, &expert.up], &groups);
         let mut gated = vec![0.0; gate.len()];
         swiglu(&mut gated, &gate, &up);
-        self.project_groups(&gated, &expert.down, &groups)
+        let [result] = self.project_groups(&gated, [&expert.down], &groups);
+        result
     }
 
     /// Calls `turn` with the rows of each part and their positions.
@@ -184,6 +183,36 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Adds what an adapter has at some linear layers to the results of rows `x`, which are lowered once for
+/// all of them.
+fn adapt<const N: usize>(
+    lease: &Lease,
+    linears: [&Linear; N],
+    x: Mat<'_>,
+    results: [&mut [f32]; N],
+) {
+    let sites = linears.map(|linear| lease.at(linear.weight));
+    let Some(first) = sites.into_iter().flatten().next() else { return };
+    let down = lease.down(first);
+    let (rows, ranks) = (x.rows(), down.cols());
+    let mut lowered = vec![0.0; rows * ranks];
+    gemm_packed(Into::Set(&mut lowered), x, down);
+    for (site, y) in sites.into_iter().zip(results) {
+        let Some(site) = site else { continue };
+        let (rank, outputs) = (site.up.rows(), site.up.cols());
+        for row in lowered.chunks_exact_mut(ranks) {
+            row[site.first..site.first + rank].iter_mut().for_each(|u| *u *= site.scale);
+        }
+        let own = Mat::strided(&lowered[site.first..], rows, rank, ranks);
+        gemm_packed(Into::Add(y), own, &site.up);
+        if let Some(factors) = &site.factors {
+            for row in y.chunks_exact_mut(outputs) {
+                row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+            }
+        }
+    }
+}
+
 impl Ops for Step<'_> {
     type Rows = Vec<f32>;
 
@@ -206,7 +235,16 @@ impl Ops for Step<'_> {
     }
 
     fn project(&mut self, x: &Vec<f32>, linear: &Linear) -> Result<Vec<f32>> {
-        Ok(self.project_groups(x, linear, &self.groups))
+        let [result] = self.project_groups(x, [linear], &self.groups);
+        Ok(result)
+    }
+
+    fn project_all<const N: usize>(
+        &mut self,
+        x: &Vec<f32>,
+        linears: [&Linear; N],
+    ) -> Result<[Vec<f32>; N]> {
+        Ok(self.project_groups(x, linears, &self.groups))
     }
 
     fn split(&mut self, x: Vec<f32>, width: usize) -> Result<[Vec<f32>; 2]> {
