@@ -88,6 +88,14 @@ impl Model {
         &self.network
     }
 
+    /// Returns this with its network changed: rounded to [`bf16`](Network::in_bf16) or
+    /// [eight bits](Network::in_q8_0), say. The id still names the files.
+    #[must_use]
+    pub fn map_network(mut self, change: impl FnOnce(Network) -> Network) -> Self {
+        self.network = change(self.network);
+        self
+    }
+
     /// Returns the tokenizer.
     pub const fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
