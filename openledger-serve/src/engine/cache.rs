@@ -1,7 +1,9 @@
 //! What sequences have computed: pages they hold, pages kept for those that begin alike.
 
+use openledger_kernels::{Heads, PAGE};
+
 use super::{
-    pages::{PAGE, PageId, Pool, Widths, pages_for},
+    pages::{PageId, Pool, pages_for},
     prefix::{Chain, Prefixes},
 };
 
@@ -50,7 +52,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub(super) fn new(layers: impl IntoIterator<Item = Widths>, bytes: usize, keeps: bool) -> Self {
+    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize, keeps: bool) -> Self {
         let pool = Pool::new(layers, bytes);
         Self { pool, prefixes: Prefixes::default(), keeps, now: 0 }
     }

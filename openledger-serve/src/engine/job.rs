@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use openledger_core::{Error, ErrorKind};
+use openledger_kernels::PAGE;
 
 use super::{
     answer::Answer,
     cache::{Cache, Table},
     desk::Seat,
     embed::{Pooled, Pooling},
-    pages::PAGE,
     prefix::Chain,
     queue::Flow,
 };

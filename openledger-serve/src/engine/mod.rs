@@ -39,6 +39,7 @@ use std::{
 
 use futures::channel::{mpsc::unbounded, oneshot};
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::PAGE;
 use openledger_model::Model;
 use tower::Service;
 
@@ -48,7 +49,7 @@ use cache::Cache;
 use desk::Desk;
 use embed::Pooled;
 use job::{Job, Task};
-use pages::{PAGE, pages_for};
+use pages::pages_for;
 use queue::Flow;
 use worker::Worker;
 
@@ -82,7 +83,7 @@ impl Engine {
     /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens;
     /// [`ErrorKind::Unavailable`] if the system gives no thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
-        let layers = model.network().decoder().heads().map(Into::into);
+        let layers = model.network().decoder().heads();
         let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache);
         let pages = cache.total();
         if pages == 0 {

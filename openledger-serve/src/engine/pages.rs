@@ -2,15 +2,14 @@
 //!
 //! ```text
 //!  Table of a sequence      Pool                  layer 0        layer 1
-//!  [ 7 | 2 | 9 ] len 37 ──▶ held: 2 ─ page 2 ──▶ [k.. | v..]    [k.. | v..]   16 tokens each
+//!  [ 7 | 2 | 9 ] len 37 ──▶ held: 2 ─ page 2 ──▶ 16 tokens      16 tokens
 //! ```
+//!
+//! How tokens lie in a page is the kernels' business ([`PageLayout`]).
 
 use std::fmt;
 
-use openledger_kernels::Heads;
-
-/// Tokens that a page holds.
-pub(super) const PAGE: usize = 16;
+use openledger_kernels::{Heads, PAGE, PageLayout};
 
 /// How many pages so many tokens need.
 pub(super) const fn pages_for(tokens: usize) -> usize {
@@ -28,56 +27,27 @@ impl PageId {
     }
 }
 
-/// How wide one layer's keys and values are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Widths {
-    pub(super) key: usize,
-    pub(super) value: usize,
-}
-
-impl Widths {
-    /// Elements of a page.
-    const fn page(self) -> usize {
-        PAGE * (self.key + self.value)
-    }
-}
-
-impl From<Heads> for Widths {
-    fn from(heads: Heads) -> Self {
-        Self { key: heads.key_width(), value: heads.value_width() }
-    }
-}
-
-/// One layer's memory: page after page, of each the keys and then the values.
+/// One layer's memory, page after page.
 pub(super) struct Layer {
-    widths: Widths,
+    layout: PageLayout,
     memory: Vec<f32>,
 }
 
 impl Layer {
-    /// Returns the keys of a page, `[PAGE, key]`, and its values, `[PAGE, value]`.
-    pub(super) fn page(&self, page: PageId) -> (&[f32], &[f32]) {
-        let size = self.widths.page();
-        let start = page.index() * size;
-        self.memory[start..start + size].split_at(PAGE * self.widths.key)
-    }
-
-    fn page_mut(&mut self, page: PageId) -> (&mut [f32], &mut [f32]) {
-        let size = self.widths.page();
-        let start = page.index() * size;
-        self.memory[start..start + size].split_at_mut(PAGE * self.widths.key)
+    /// Returns what a page holds of this layer.
+    pub(super) fn page(&self, page: PageId) -> &[f32] {
+        let size = self.layout.len();
+        &self.memory[page.index() * size..][..size]
     }
 
     /// Writes one token's key and value.
     pub(super) fn write(&mut self, page: PageId, slot: usize, key: &[f32], value: &[f32]) {
-        let Widths { key: wide, value: deep } = self.widths;
-        let (keys, values) = self.page_mut(page);
-        keys[slot * wide..(slot + 1) * wide].copy_from_slice(key);
-        values[slot * deep..(slot + 1) * deep].copy_from_slice(value);
+        let size = self.layout.len();
+        self.layout.write(&mut self.memory[page.index() * size..][..size], slot, key, value);
     }
 
     fn copy(&mut self, from: PageId, to: PageId) {
-        let size = self.widths.page();
+        let size = self.layout.len();
         let start = from.index() * size;
         self.memory.copy_within(start..start + size, to.index() * size);
     }
@@ -96,14 +66,15 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Makes as many pages as `bytes` hold.
-    pub(super) fn new(layers: impl IntoIterator<Item = Widths>, bytes: usize) -> Self {
-        let layers: Vec<Widths> = layers.into_iter().collect();
-        let page: usize = layers.iter().map(|widths| widths.page() * size_of::<f32>()).sum();
+    /// Makes as many pages of layers with these heads as `bytes` hold.
+    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize) -> Self {
+        let layouts: Vec<PageLayout> =
+            layers.into_iter().map(|heads| PageLayout::new(&heads)).collect();
+        let page: usize = layouts.iter().map(|layout| layout.len() * size_of::<f32>()).sum();
         let total = (bytes / page.max(1)).min(u32::MAX as usize);
-        let layers = layers
+        let layers = layouts
             .into_iter()
-            .map(|widths| Layer { widths, memory: vec![0.0; total * widths.page()] })
+            .map(|layout| Layer { layout, memory: vec![0.0; total * layout.len()] })
             .collect();
         Self { layers, held: Vec::new(), free: Vec::new(), total }
     }
@@ -188,11 +159,10 @@ mod tests {
 
     use super::*;
 
-    const WIDTHS: [Widths; 2] = [Widths { key: 2, value: 3 }, Widths { key: 1, value: 1 }];
-
     fn pool(pages: usize) -> Pool {
-        let bytes: usize = WIDTHS.iter().map(|widths| widths.page() * size_of::<f32>()).sum();
-        Pool::new(WIDTHS, pages * bytes + bytes / 2)
+        let heads = [Heads::new(1, 1, 2).with_value_dim(3), Heads::new(1, 1, 1)];
+        let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
+        Pool::new(heads, pages * page + page / 2)
     }
 
     #[test]
@@ -201,11 +171,13 @@ mod tests {
         let [first, second] = [pool.allocate().unwrap(), pool.allocate().unwrap()];
         pool.layer_mut(0).write(first, 15, &[1.0, 2.0], &[3.0, 4.0, 5.0]);
         pool.layer_mut(0).write(second, 0, &[6.0, 7.0], &[8.0, 9.0, 10.0]);
-        let (keys, values) = pool.layer(0).page(first);
-        assert_eq!((&keys[30..], &values[45..]), (&[1.0, 2.0][..], &[3.0, 4.0, 5.0][..]));
+        for x in [1.0, 2.0, 3.0, 4.0, 5.0] {
+            assert!(pool.layer(0).page(first).contains(&x));
+            assert!(!pool.layer(0).page(second).contains(&x));
+        }
         pool.copy(first, second);
         assert_eq!(pool.layer(0).page(first), pool.layer(0).page(second));
-        assert_eq!(pool.layer(1).page(first).0, [0.0; PAGE]);
+        assert!(pool.layer(1).page(first).iter().all(|&x| x == 0.0));
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! How many tokens of each running sequence go into a step.
 
-use super::{pages::PAGE, queue::Flow};
+use openledger_kernels::PAGE;
+
+use super::queue::Flow;
 
 /// What a running sequence could add to a step.
 #[derive(Clone, Debug)]

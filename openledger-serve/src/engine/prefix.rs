@@ -10,8 +10,9 @@ use std::{
 };
 
 use openledger_core::AdapterId;
+use openledger_kernels::PAGE;
 
-use super::pages::{PAGE, PageId};
+use super::pages::PageId;
 
 /// A hash of a tenant, an adapter and all tokens up to a page's end.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Arithmetic, Heads, Into, Mat, add_assign, axpy, gemm_packed, rms_norm, swiglu,
+    Arithmetic, Heads, Into, Mat, PAGE, add_assign, axpy, gemm_packed, rms_norm, swiglu,
 };
 use openledger_model::{
     Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
 };
 
 use super::{
-    attend::{Scratch, attend},
-    pages::{PAGE, PageId, Pool},
+    attend::attend,
+    pages::{PageId, Pool},
 };
 use crate::Lease;
 
@@ -53,7 +53,6 @@ pub(super) struct Step<'a> {
     positions: Vec<u32>,
     /// Rows that share an adapter, for those that have one.
     groups: Vec<(&'a Lease, Range<usize>)>,
-    scratch: Scratch,
 }
 
 impl<'a> Step<'a> {
@@ -65,7 +64,6 @@ impl<'a> Step<'a> {
             rows: Vec::new(),
             positions: Vec::new(),
             groups: Vec::new(),
-            scratch: Scratch::default(),
         };
         for part in &parts {
             let start = step.positions.len();
@@ -202,7 +200,7 @@ impl<'a> Step<'a> {
             }
             let of = |width: usize| rows.start * width..rows.end * width;
             let (out, q) = (&mut out[of(heads.out_width())], &q[of(heads.query_width())]);
-            attend(out, q, memory, part.pages, part.seen, heads, &mut self.scratch);
+            attend(out, q, memory, part.pages, part.seen + rows.len(), heads);
         }
         out
     }

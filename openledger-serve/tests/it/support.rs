@@ -1,6 +1,6 @@
 //! What several tests begin with.
 
-use openledger_kernels::argmax;
+use openledger_kernels::{PageLayout, argmax};
 use openledger_model::{Adapter, Batch, LoraConfig, Model, Tape, Trainable, testing};
 use openledger_serve::{Completion, Engine, Generate};
 use tower::{Service, ServiceExt};
@@ -47,5 +47,5 @@ pub(crate) async fn ask(engine: &Engine, request: Generate) -> Completion {
 /// What 16 tokens take in the cache.
 pub(crate) fn page_bytes(model: &Model) -> usize {
     let heads = model.network().decoder().heads();
-    heads.map(|heads| 16 * 4 * (heads.key_width() + heads.value_width())).sum()
+    heads.map(|heads| 4 * PageLayout::new(&heads).len()).sum()
 }

@@ -1,12 +1,12 @@
+use openledger_kernels::PageLayout;
 use proptest::prelude::*;
 
 use super::*;
 
-const WIDTHS: [Widths; 2] = [Widths { key: 1, value: 1 }, Widths { key: 1, value: 2 }];
-
 fn cache(pages: usize, keeps: bool) -> Cache {
-    let bytes = WIDTHS.iter().map(|widths| PAGE * (widths.key + widths.value) * 4).sum::<usize>();
-    Cache::new(WIDTHS, pages * bytes, keeps)
+    let heads = [Heads::new(1, 1, 1), Heads::new(1, 1, 2).with_value_dim(1)];
+    let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
+    Cache::new(heads, pages * page, keeps)
 }
 
 /// A text under way, and what stands for computing it: the mark of a token depends on all before it.
@@ -42,7 +42,7 @@ impl Text {
             let mark = self.mark(at);
             let page = self.table.pages()[at / PAGE];
             cache.pool_mut().layer_mut(0).write(page, at % PAGE, &[mark], &[-mark]);
-            cache.pool_mut().layer_mut(1).write(page, at % PAGE, &[mark], &[mark, 1.0]);
+            cache.pool_mut().layer_mut(1).write(page, at % PAGE, &[mark; 2], &[1.0]);
         }
         cache.wrote(&mut self.table, more, &self.tokens);
         true
@@ -51,10 +51,10 @@ impl Text {
     /// Whether its pages hold what computing it alone would have written.
     fn is_intact(&self, cache: &Cache) -> bool {
         (0..self.table.len()).all(|at| {
-            let (page, mark) = (self.table.pages()[at / PAGE], self.mark(at));
-            let (keys, values) = cache.pool.layer(0).page(page);
-            let (others, _) = cache.pool.layer(1).page(page);
-            [keys[at % PAGE], -values[at % PAGE], others[at % PAGE]] == [mark; 3]
+            let (page, slot) = (self.table.pages()[at / PAGE], at % PAGE);
+            let [first, second] = [0, 1].map(|layer| cache.pool.layer(layer).page(page));
+            // Keys lie element by element, 16 tokens each.
+            [first[slot], second[slot], second[PAGE + slot]] == [self.mark(at); 3]
         })
     }
 
