@@ -1,5 +1,6 @@
 //! What sequences have computed: pages they hold, pages kept for those that begin alike.
 
+use openledger_core::Result;
 use openledger_kernels::{Heads, PAGE};
 
 use super::{
@@ -52,9 +53,15 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize, keeps: bool) -> Self {
-        let pool = Pool::new(layers, bytes);
-        Self { pool, prefixes: Prefixes::default(), keeps, now: 0 }
+    /// # Errors
+    /// Those of [`Pool::new`].
+    pub(super) fn new(
+        layers: impl IntoIterator<Item = Heads>,
+        bytes: usize,
+        keeps: bool,
+    ) -> Result<Self> {
+        let pool = Pool::new(layers, bytes)?;
+        Ok(Self { pool, prefixes: Prefixes::default(), keeps, now: 0 })
     }
 
     pub(super) const fn pool_mut(&mut self) -> &mut Pool {

@@ -80,11 +80,12 @@ impl Engine {
     /// Starts an engine on a thread of its own.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens;
+    /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens; [`ErrorKind::Limit`] if
+    /// the system has no such memory;
     /// [`ErrorKind::Unavailable`] if the system gives no thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
         let layers = model.network().decoder().heads();
-        let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache);
+        let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
         let pages = cache.total();
         if pages == 0 {
             let message =

@@ -21,7 +21,7 @@ pub struct EngineOptions {
     pub prefix_cache: bool,
     /// How often a request that does not fit yet is passed over before it holds up the others.
     pub max_skips: usize,
-    /// What a token of a prompt counts when tenants and adapters take turns.
+    /// What a token of a prompt counts, cached or not, when tenants and adapters take turns.
     pub input_cost: u32,
     /// What a token written counts.
     pub output_cost: u32,

@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Heads, PAGE, PageLayout};
 
 /// How many pages so many tokens need.
@@ -67,16 +68,19 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Makes as many pages of layers with these heads as `bytes` hold.
-    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] if the system has no such memory.
+    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize) -> Result<Self> {
         let layouts: Vec<PageLayout> =
             layers.into_iter().map(|heads| PageLayout::new(&heads)).collect();
         let page: usize = layouts.iter().map(|layout| layout.len() * size_of::<f32>()).sum();
         let total = (bytes / page.max(1)).min(u32::MAX as usize);
         let layers = layouts
             .into_iter()
-            .map(|layout| Layer { layout, memory: vec![0.0; total * layout.len()] })
-            .collect();
-        Self { layers, held: Vec::new(), free: Vec::new(), total }
+            .map(|layout| Ok(Layer { layout, memory: zeros(total * layout.len())? }))
+            .collect::<Result<_>>()?;
+        Ok(Self { layers, held: Vec::new(), free: Vec::new(), total })
     }
 
     pub(super) const fn total(&self) -> usize {
@@ -144,6 +148,17 @@ impl Pool {
     }
 }
 
+/// Memory that the system commits as it is written, asked for in a way that may fail.
+fn zeros(count: usize) -> Result<Vec<f32>> {
+    let mut probe: Vec<f32> = Vec::new();
+    probe.try_reserve_exact(count).map_err(|e| {
+        let message = format!("no memory for {count} numbers of cache: lower `cache_bytes`");
+        Error::new(ErrorKind::Limit, message).with_source(e)
+    })?;
+    drop(probe);
+    Ok(vec![0.0; count])
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
@@ -162,7 +177,7 @@ mod tests {
     fn pool(pages: usize) -> Pool {
         let heads = [Heads::new(1, 1, 2).with_value_dim(3), Heads::new(1, 1, 1)];
         let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
-        Pool::new(heads, pages * page + page / 2)
+        Pool::new(heads, pages * page + page / 2).unwrap()
     }
 
     #[test]
@@ -178,6 +193,11 @@ mod tests {
         pool.copy(first, second);
         assert_eq!(pool.layer(0).page(first), pool.layer(0).page(second));
         assert!(pool.layer(1).page(first).iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn memory_that_no_system_has_is_an_error() {
+        assert_eq!(zeros(usize::MAX).unwrap_err().kind(), ErrorKind::Limit);
     }
 
     proptest! {

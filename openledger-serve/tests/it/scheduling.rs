@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, future::join_all};
+use futures::{FutureExt, StreamExt, future::join_all};
 use openledger_core::ErrorKind;
 use openledger_model::testing;
 use openledger_serve::{Engine, EngineOptions, Event, Generate, Lease, Sampling, TokenStream};
@@ -26,8 +26,7 @@ fn engine_of(pages: usize, options: EngineOptions) -> Engine {
 
 /// Starts an answer without waiting for it.
 fn start(engine: &Engine, request: Generate) -> TokenStream {
-    let answer = engine.clone().call(request);
-    futures::FutureExt::now_or_never(answer).unwrap().unwrap()
+    engine.clone().call(request).now_or_never().unwrap().unwrap()
 }
 
 /// A request that takes until it is told to end.
@@ -167,6 +166,21 @@ async fn an_answer_that_makes_way_comes_out_the_same() {
             assert_eq!((stats.pages_used, stats.tokens_out), (0, 6 * 90));
         }
     }
+}
+
+#[tokio::test]
+async fn a_long_prompt_does_not_stall_an_answer_under_way() {
+    let engine = engine(EngineOptions::default().with_max_step_tokens(17));
+    let mut answer = start(&engine, long(1));
+    answer.next().await.unwrap().unwrap();
+    let mut reads = start(&engine, Generate::new(vec![3; 400]).with_max_tokens(1));
+    reads.next().await.unwrap().unwrap();
+    // The prompt took 16 tokens of a step, of which each gave the answer one as well.
+    let mut written = 0;
+    while let Some(Some(Ok(Event::Token { .. }))) = answer.next().now_or_never() {
+        written += 1;
+    }
+    assert!(written >= 400 / 16, "{written} tokens meanwhile");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::*;
 fn cache(pages: usize, keeps: bool) -> Cache {
     let heads = [Heads::new(1, 1, 1), Heads::new(1, 1, 2).with_value_dim(1)];
     let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
-    Cache::new(heads, pages * page, keeps)
+    Cache::new(heads, pages * page, keeps).unwrap()
 }
 
 /// A text under way, and what stands for computing it: the mark of a token depends on all before it.

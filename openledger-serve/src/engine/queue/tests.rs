@@ -20,7 +20,7 @@ fn serve_backlogged(queue: &mut Queue<usize>, flows: &[Flow], costs: &[u64]) -> 
     {
         queue.push(flow, arrival, costs[index], index);
     }
-    for arrival in 0..3000 {
+    for arrival in 0..400 {
         let index = queue.pop(|_| true).unwrap();
         got[index] += costs[index];
         queue.push(&flows[index], 1000 + arrival, costs[index], index);
