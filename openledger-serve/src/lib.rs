@@ -9,7 +9,7 @@ mod sampling;
 mod stream;
 
 pub use adapters::Adapters;
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{Meter, MeterLayer};
 pub use lease::{AdapterPrecision, Lease};
 pub use request::Generate;

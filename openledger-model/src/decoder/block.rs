@@ -1,6 +1,7 @@
 //! Pre-norm blocks: attention, then a feed-forward layer, each added to the stream.
 
 use openledger_core::Result;
+use openledger_kernels::Heads;
 
 use crate::{
     ops::{Attention, Gated, Latent, Linear, Mixture, Ops},
@@ -84,6 +85,14 @@ impl Block {
             }
         };
         ops.add(x, fed)
+    }
+
+    /// The heads of the attention.
+    pub(super) const fn heads(&self) -> Heads {
+        match &self.mixer {
+            Mixer::Grouped(mixer) => mixer.attention.heads,
+            Mixer::Latent(mixer) => mixer.attention.heads,
+        }
     }
 
     /// The linear layers, in the order in which they are run; those that read the same rows together.

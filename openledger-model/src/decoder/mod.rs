@@ -7,6 +7,7 @@ mod block;
 mod tensors;
 
 use openledger_core::Result;
+use openledger_kernels::Heads;
 
 pub(crate) use block::{Block, FeedForward, GroupedAttention, LatentAttention, LowRank, Mixer};
 pub(crate) use tensors::{Inventory, Tensors};
@@ -130,6 +131,11 @@ impl Decoder {
     /// Returns the number of blocks, each of which has one attention layer.
     pub const fn layers(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// Returns the heads of each block's attention, which say how wide its keys and values are.
+    pub fn heads(&self) -> impl Iterator<Item = Heads> {
+        self.blocks.iter().map(Block::heads)
     }
 
     /// Returns the number of tokens known.

@@ -1,102 +1,109 @@
 //! One base model, many adapters, one batch.
 //!
 //! ```text
-//! Generate ─▶ queue ─▶ ┌ step ──────────────────────────────┐
-//!                      │ new prompts and the running answers │ ─▶ a token for each ─▶ its TokenStream
-//!                      │ as one batch, rows by adapter       │
-//!                      └────────────────────────────────────┘ again, until no answer runs
+//! Generate ─▶ desk ─▶ queue ─▶ ┌ step ────────────────────────────────┐
+//!             counts  who is   │ a token of each answer under way and  │ ─▶ its TokenStream
+//!             in/out  next     │ pieces of prompts, rows by adapter     │
+//!                              └───────────────▲────────────────────────┘ again, while anything runs
+//!                                cache: pages ─┘ of keys and values, shared by texts that begin alike
 //! ```
 
+mod answer;
+mod attend;
 mod cache;
+mod counters;
+mod desk;
+mod embed;
+mod job;
+mod options;
+mod pages;
+mod plan;
+mod prefix;
+mod queue;
+mod stats;
 mod step;
 mod worker;
 
+pub use embed::{Embed, Pooling};
+pub use options::EngineOptions;
+pub use stats::Stats;
+
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc},
     task::{Context, Poll},
+    time::Instant,
 };
 
-use futures::channel::mpsc::unbounded;
+use futures::channel::{mpsc::unbounded, oneshot};
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::PAGE;
 use openledger_model::Model;
 use tower::Service;
 
-use crate::{Generate, TokenStream};
-use worker::{Job, Worker};
-
-/// How much an engine takes on at a time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct EngineOptions {
-    /// Answers that run at a time.
-    pub max_running: usize,
-    /// Requests taken in all, running and waiting; more are refused.
-    pub max_queued: usize,
-    /// Prompt tokens that one step takes up beside running answers.
-    pub max_prefill: usize,
-}
-
-impl Default for EngineOptions {
-    /// 32 running, 1,024 in all, 2,048 prompt tokens a step.
-    fn default() -> Self {
-        Self { max_running: 32, max_queued: 1024, max_prefill: 2048 }
-    }
-}
-
-impl EngineOptions {
-    /// Returns this with another number of answers that run at a time, at least one.
-    #[must_use]
-    pub fn with_max_running(mut self, max_running: usize) -> Self {
-        self.max_running = max_running.max(1);
-        self
-    }
-
-    /// Returns this with another number of requests taken in all.
-    #[must_use]
-    pub const fn with_max_queued(mut self, max_queued: usize) -> Self {
-        self.max_queued = max_queued;
-        self
-    }
-}
+use crate::{Generate, Lease, TokenStream};
+use answer::Answer;
+use cache::Cache;
+use desk::Desk;
+use embed::Pooled;
+use job::{Job, Task};
+use pages::pages_for;
+use queue::Flow;
+use worker::Worker;
 
 /// A handle on an engine; clones share it. The engine's thread ends with the last handle and
-/// stream.
+/// stream, and sleeps when there is nothing to do.
 ///
 /// # Contract
-/// - The tokens of an answer depend on its request alone, not on what else is in the batch.
+/// - The tokens of an answer depend on its request alone, not on what else is in the batch, what was
+///   cached, or whether it had to make way for others in between.
+/// - What was computed is shared only between requests of one tenant with one adapter, named by
+///   content.
+/// - When there is not enough for all, tenants take turns by the tokens they were given, and so do
+///   adapters of a tenant.
 /// - Dropping a stream frees what its answer held at the next step.
-/// - A request that cannot be answered is refused by [`call`](Service::call), not in the stream.
+/// - A request that cannot be answered is refused by [`call`](Service::call), not in the stream; one
+///   whose deadline passes ends with [`ErrorKind::Limit`].
 #[derive(Clone)]
 pub struct Engine {
     model: Arc<Model>,
-    options: EngineOptions,
+    options: Arc<EngineOptions>,
     jobs: mpsc::Sender<Job>,
-    queued: Arc<AtomicUsize>,
+    desk: Arc<Desk>,
+    stats: Arc<Mutex<Stats>>,
+    pages: usize,
 }
 
 impl Engine {
     /// Starts an engine on a thread of its own.
     ///
     /// # Errors
+    /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens; [`ErrorKind::Limit`] if
+    /// the system has no such memory;
     /// [`ErrorKind::Unavailable`] if the system gives no thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
+        let layers = model.network().decoder().heads();
+        let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
+        let pages = cache.total();
+        if pages == 0 {
+            let message =
+                format!("{} bytes of cache hold no page of {PAGE} tokens", options.cache_bytes);
+            return Err(Error::invalid(message));
+        }
         let (jobs, inbox) = mpsc::channel();
-        let queued = Arc::new(AtomicUsize::new(0));
-        let worker = Worker::new(Arc::clone(&model), options, inbox, Arc::clone(&queued));
+        let stats = Arc::new(Mutex::new(Stats { pages_total: pages, ..Stats::default() }));
+        let worker =
+            Worker::new(Arc::clone(&model), options.clone(), cache, inbox, Arc::clone(&stats));
         std::thread::Builder::new()
             .name("openledger-engine".to_owned())
             .spawn(move || worker.run())
             .map_err(|e| {
                 Error::new(ErrorKind::Unavailable, "no thread for an engine").with_source(e)
             })?;
-        Ok(Self { model, options, jobs, queued })
+        let desk = Arc::new(Desk::new(options.max_queued, options.max_tenant_queued));
+        Ok(Self { model, options: Arc::new(options), jobs, desk, stats, pages })
     }
 
     /// Returns the base model.
@@ -104,34 +111,115 @@ impl Engine {
         &self.model
     }
 
-    fn submit(&self, request: Generate) -> Result<TokenStream> {
-        self.check(&request)?;
-        let queued = self.queued.fetch_add(1, Ordering::Relaxed);
-        if queued >= self.options.max_queued {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            let message = format!("{queued} requests are queued already");
-            return Err(Error::new(ErrorKind::Limit, message).with_retryable(true));
+    /// Returns what the engine is doing. Cheap: it copies what the last step left.
+    pub fn stats(&self) -> Stats {
+        // Each copy in it is whole.
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        stats.waiting = self.desk.taken().saturating_sub(stats.running);
+        stats
+    }
+
+    /// Makes one vector of a text, of length 1, in turn with answers.
+    ///
+    /// # Errors
+    /// As [`call`](Service::call) of the service; those of a deadline; [`ErrorKind::Unavailable`] if
+    /// the engine stopped.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use openledger_model::testing;
+    /// use openledger_serve::{Embed, Engine, EngineOptions};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let engine = Engine::start(Arc::new(testing::tiny(1)?), EngineOptions::default())?;
+    /// let vector = engine.embed(Embed::new(vec![5, 6, 7])).await?;
+    /// let length: f32 = vector.iter().map(|x| x * x).sum();
+    /// assert!((length - 1.0).abs() < 1e-5);
+    /// # Ok::<(), openledger_core::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn embed(&self, request: Embed) -> impl Future<Output = Result<Vec<f32>>> + Send + use<> {
+        let (reply, vector) = oneshot::channel();
+        let sent = self.submit_embed(request, reply);
+        async move {
+            sent?;
+            vector.await.unwrap_or_else(|_| Err(stopped()))
         }
+    }
+
+    /// Takes no more requests, from now on and by any handle; the future is over when those taken
+    /// before are.
+    pub fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.desk.close();
+        let desk = Arc::clone(&self.desk);
+        poll_fn(move |context| desk.poll_empty(context))
+    }
+
+    fn submit(&self, request: Generate) -> Result<TokenStream> {
+        if request.max_tokens == 0 {
+            let read = request.prompt.len();
+            return Err(Error::invalid(format!("{read} tokens to read and 0 to write: ask for 1")));
+        }
+        self.check(&request.prompt, request.max_tokens, request.deadline)?;
         let (events, stream) = unbounded();
-        let stopped = |_| Error::new(ErrorKind::Unavailable, "the engine has stopped");
-        self.jobs.send(Job { request, events }).map_err(stopped)?;
+        let answer = Answer::new(&self.model, &request, events);
+        let Generate { prompt, adapter, tenant, deadline, .. } = request;
+        self.send(prompt, adapter, tenant, deadline, Task::Answer(Box::new(answer)))?;
         Ok(TokenStream::new(stream))
     }
 
-    fn check(&self, request: &Generate) -> Result<()> {
-        if request.prompt.is_empty() || request.max_tokens == 0 {
-            let (read, write) = (request.prompt.len(), request.max_tokens);
-            return Err(Error::invalid(format!("{read} tokens to read and {write} to write")));
+    fn submit_embed(&self, request: Embed, reply: oneshot::Sender<Result<Vec<f32>>>) -> Result<()> {
+        let Embed { tokens, adapter, pooling, tenant, deadline } = request;
+        self.check(&tokens, 0, deadline)?;
+        self.send(tokens, adapter, tenant, deadline, Task::Embed(Pooled::new(pooling, reply)))
+    }
+
+    fn send(
+        &self,
+        tokens: Vec<u32>,
+        adapter: Option<Lease>,
+        tenant: Option<Arc<str>>,
+        deadline: Option<Instant>,
+        task: Task,
+    ) -> Result<()> {
+        let seat = self.desk.seat(tenant.clone())?;
+        let flow = Flow { tenant, adapter: adapter.as_ref().map(Lease::id) };
+        let job = Job { flow, arrival: 0, adapter, deadline, tokens, task, runs: 0, seat };
+        self.jobs.send(job).map_err(|_| stopped())
+    }
+
+    /// Refuses what can never be done.
+    fn check(&self, tokens: &[u32], max_tokens: usize, deadline: Option<Instant>) -> Result<()> {
+        let read = tokens.len();
+        if read == 0 {
+            return Err(Error::invalid("0 tokens to read: a text has at least 1"));
         }
-        self.model.network().check_tokens(&request.prompt)?;
+        self.model.network().check_tokens(tokens)?;
         let holds = self.model.network().decoder().max_positions();
-        if request.prompt.len() >= holds {
-            let message =
-                format!("a prompt of {} tokens leaves no room in {holds}", request.prompt.len());
+        if max_tokens > 0 && read >= holds {
+            let message = format!("a prompt of {read} tokens leaves no room in {holds}");
             return Err(Error::invalid(message));
+        }
+        // The last token written is not read again.
+        let longest = read.saturating_add(max_tokens.saturating_sub(1)).min(holds);
+        if pages_for(longest) > self.pages {
+            let room = self.pages * PAGE;
+            let message = format!(
+                "{read} tokens to read and {max_tokens} to write need room for {longest}, the cache \
+                 has it for {room}: ask for less or raise `cache_bytes`"
+            );
+            return Err(Error::invalid(message));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::new(ErrorKind::Limit, "the deadline has passed already"));
         }
         Ok(())
     }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Unavailable, "the engine has stopped")
 }
 
 impl fmt::Debug for Engine {

@@ -4,25 +4,41 @@ use std::ops::Range;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Arithmetic, Causal, Heads, Into, Mat, add_assign, attend_one, axpy, gemm_packed, rms_norm,
-    swiglu,
+    Arithmetic, Heads, Into, Mat, PAGE, add_assign, axpy, gemm_packed, rms_norm, swiglu,
 };
 use openledger_model::{
     Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
 };
 
-use super::cache::Cache;
+use super::{
+    attend::attend,
+    pages::{PageId, Pool},
+};
 use crate::Lease;
 
 /// One sequence's part of a step.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
-    /// New tokens: a prompt, or the one written last.
+    /// New tokens: some of a prompt, or those written last.
     pub(super) tokens: &'a [u32],
-    /// Tokens the cache holds already.
+    /// Tokens the pages hold already.
     pub(super) seen: usize,
-    pub(super) cache: &'a mut Cache,
+    /// Pages with room for the new tokens, which nobody else reads.
+    pub(super) pages: &'a [PageId],
     pub(super) adapter: Option<&'a Lease>,
+    /// Which of the new tokens are asked what follows them.
+    pub(super) logits: Range<usize>,
+    /// Which of the new tokens are asked for their hidden state.
+    pub(super) hidden: Range<usize>,
+}
+
+/// What a step found, of those that were asked, part by part.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// `[rows asked, vocabulary]`.
+    pub(super) logits: Vec<f32>,
+    /// `[rows asked, width]`.
+    pub(super) hidden: Vec<f32>,
 }
 
 /// A pass over the parts of a step. Parts with the same adapter should lie together: their rows
@@ -30,24 +46,24 @@ pub(super) struct Part<'a> {
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     network: &'a Network,
+    pool: &'a mut Pool,
     parts: Vec<Part<'a>>,
     /// Rows of each part.
     rows: Vec<Range<usize>>,
     positions: Vec<u32>,
     /// Rows that share an adapter, for those that have one.
     groups: Vec<(&'a Lease, Range<usize>)>,
-    scores: Vec<f32>,
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn new(network: &'a Network, parts: Vec<Part<'a>>) -> Self {
+    pub(super) fn new(network: &'a Network, pool: &'a mut Pool, parts: Vec<Part<'a>>) -> Self {
         let mut step = Self {
             network,
+            pool,
             parts: Vec::new(),
             rows: Vec::new(),
             positions: Vec::new(),
             groups: Vec::new(),
-            scores: Vec::new(),
         };
         for part in &parts {
             let start = step.positions.len();
@@ -66,28 +82,42 @@ impl<'a> Step<'a> {
         step
     }
 
-    /// Runs the decoder; returns the logits of each part's last token, `[parts, vocabulary]`.
-    pub(super) fn run(mut self) -> Result<Vec<f32>> {
+    /// Runs the decoder.
+    pub(super) fn run(mut self) -> Result<Found> {
         let hidden = self.network.decoder().hidden(&mut self)?;
         let width = hidden.len() / self.positions.len();
-        let last: Vec<f32> = self
-            .rows
-            .iter()
-            .flat_map(|rows| &hidden[(rows.end - 1) * width..rows.end * width])
-            .copied()
-            .collect();
+        let gather = |asked: for<'p> fn(&'p Part<'a>) -> &'p Range<usize>| -> Vec<f32> {
+            let parts = self.parts.iter().zip(&self.rows);
+            let asked = parts.map(|(part, rows)| {
+                let asked = asked(part);
+                &hidden[(rows.start + asked.start) * width..(rows.start + asked.end) * width]
+            });
+            asked.flatten().copied().collect()
+        };
+        let logits = self.logits(&gather(|part| &part.logits), width);
+        Ok(Found { logits, hidden: gather(|part| &part.hidden) })
+    }
+
+    /// Multiplies the hidden states of those that are asked by the head, or by a part's own.
+    fn logits(&self, asked: &[f32], width: usize) -> Vec<f32> {
         let (head, weights) = (self.network.decoder().head().weight, self.network.weights());
         let [vocabulary, _] = self.network.sizes(head);
-        let mut logits = vec![0.0; self.parts.len() * vocabulary];
-        weights.multiply(head, Into::Set(&mut logits), Mat::new(&last, self.parts.len(), width));
-        let rows = logits.chunks_exact_mut(vocabulary).zip(last.chunks_exact(width));
-        for (part, (logits, last)) in self.parts.iter().zip(rows) {
-            if let Some(own) = part.adapter.and_then(|lease| lease.table(Saved::Head)) {
-                let last = Mat::new(last, 1, width);
-                own.weight().multiply(Into::Set(logits), last, weights.arithmetic());
-            }
+        let count = asked.len() / width;
+        let mut logits = vec![0.0; count * vocabulary];
+        if count > 0 {
+            weights.multiply(head, Into::Set(&mut logits), Mat::new(asked, count, width));
         }
-        Ok(logits)
+        let mut first = 0;
+        for part in &self.parts {
+            let rows = first..first + part.logits.len();
+            first = rows.end;
+            let own = part.adapter.and_then(|lease| lease.table(Saved::Head));
+            let Some(own) = own.filter(|_| !rows.is_empty()) else { continue };
+            let asked = Mat::new(&asked[rows.start * width..rows.end * width], rows.len(), width);
+            let logits = &mut logits[rows.start * vocabulary..rows.end * vocabulary];
+            own.weight().multiply(Into::Set(logits), asked, weights.arithmetic());
+        }
+        logits
     }
 
     fn tokens(&self) -> usize {
@@ -151,7 +181,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Appends to the caches and attends to them.
+    /// Writes to the pages and attends to them.
     fn attend_cached(
         &mut self,
         layer: usize,
@@ -161,23 +191,16 @@ impl<'a> Step<'a> {
         v: &[f32],
     ) -> Vec<f32> {
         let mut out = vec![0.0; self.tokens() * heads.out_width()];
-        for (part, rows) in self.parts.iter_mut().zip(&self.rows) {
+        let memory = self.pool.layer_mut(layer);
+        for (part, rows) in self.parts.iter().zip(&self.rows) {
+            for (at, row) in (part.seen..).zip(rows.clone()) {
+                let key = &k[row * heads.key_width()..(row + 1) * heads.key_width()];
+                let value = &v[row * heads.value_width()..(row + 1) * heads.value_width()];
+                memory.write(part.pages[at / PAGE], at % PAGE, key, value);
+            }
             let of = |width: usize| rows.start * width..rows.end * width;
-            let (keys, values) = (&k[of(heads.key_width())], &v[of(heads.value_width())]);
-            let cached = part.cache.extend(layer, keys, values);
             let (out, q) = (&mut out[of(heads.out_width())], &q[of(heads.query_width())]);
-            if part.seen == 0 {
-                Causal::forward(out, q, &cached.keys, &cached.values, heads);
-                continue;
-            }
-            let rows =
-                out.chunks_exact_mut(heads.out_width()).zip(q.chunks_exact(heads.query_width()));
-            for (row, (out, q)) in rows.enumerate() {
-                let seen = part.seen + row + 1;
-                let keys = &cached.keys[..seen * heads.key_width()];
-                let values = &cached.values[..seen * heads.value_width()];
-                attend_one(out, q, keys, values, heads, &mut self.scores);
-            }
+            attend(out, q, memory, part.pages, part.seen + rows.len(), heads);
         }
         out
     }

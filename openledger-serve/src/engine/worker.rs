@@ -1,202 +1,367 @@
-//! The engine's thread: takes requests in, makes steps, hands tokens out.
+//! The engine's thread: takes requests in, makes steps, hands results out.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-    mpsc::{Receiver, TryRecvError},
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, TryRecvError},
+    },
+    time::Instant,
 };
 
-use futures::channel::mpsc::UnboundedSender;
-use openledger_core::{AdapterId, Error, ErrorKind, Result};
-use openledger_model::{Model, TextStream};
+use openledger_core::Error;
+use openledger_model::Model;
 
 use super::{
-    EngineOptions,
-    cache::Cache,
-    step::{Part, Step},
+    EngineOptions, Stats,
+    cache::{Cache, Table},
+    desk::Seat,
+    embed::Pooling,
+    job::{Job, Running, Task},
+    pages::pages_for,
+    plan::{Want, plan},
+    queue::Queue,
+    step::{Found, Part, Step},
 };
-use crate::{End, Event, Finish, Generate, sampling::Sampler};
-
-/// A request with where its answer goes.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) request: Generate,
-    pub(super) events: UnboundedSender<Result<Event>>,
-}
-
-/// An answer under way.
-struct Running {
-    request: Generate,
-    events: UnboundedSender<Result<Event>>,
-    cache: Cache,
-    sampler: Sampler,
-    text: TextStream,
-    /// Tokens the cache does not hold yet.
-    fresh: Vec<u32>,
-    /// Tokens the cache holds.
-    seen: usize,
-    written: usize,
-}
 
 pub(super) struct Worker {
     model: Arc<Model>,
     options: EngineOptions,
     inbox: Receiver<Job>,
-    queued: Arc<AtomicUsize>,
-    waiting: std::collections::VecDeque<Job>,
+    cache: Cache,
+    queue: Queue<Job>,
+    /// Those with the same adapter lie together.
     running: Vec<Running>,
+    /// Of those that ended, given back when the figures are told.
+    seats: Vec<Seat>,
+    arrivals: u64,
+    stats: Stats,
+    told: Arc<Mutex<Stats>>,
 }
 
 impl Worker {
     pub(super) fn new(
         model: Arc<Model>,
         options: EngineOptions,
+        cache: Cache,
         inbox: Receiver<Job>,
-        queued: Arc<AtomicUsize>,
+        told: Arc<Mutex<Stats>>,
     ) -> Self {
-        let waiting = std::collections::VecDeque::new();
-        Self { model, options, inbox, queued, waiting, running: Vec::new() }
-    }
-
-    /// Works until every handle is gone and every answer is over.
-    pub(super) fn run(mut self) {
-        while self.receive() {
-            self.admit();
-            self.drop_abandoned();
-            if !self.running.is_empty() {
-                self.step();
-            }
+        let queue = Queue::new(options.tenant_weights.clone(), options.max_skips);
+        Self {
+            model,
+            options,
+            inbox,
+            cache,
+            queue,
+            running: Vec::new(),
+            seats: Vec::new(),
+            arrivals: 0,
+            stats: Stats::default(),
+            told,
         }
     }
 
-    /// Takes new requests in; waits for one if there is nothing else to do. `false` at the end.
+    /// Works until every handle is gone and every request is done.
+    pub(super) fn run(mut self) {
+        while self.receive() {
+            self.drop_gone();
+            self.admit();
+            let tokens = self.plan();
+            let tokens = self.make_room(tokens);
+            self.step(&tokens);
+            self.tell();
+        }
+    }
+
+    /// Takes new requests in; sleeps until one comes if there is nothing else to do. `false` at the
+    /// end.
     fn receive(&mut self) -> bool {
-        if self.running.is_empty() && self.waiting.is_empty() {
+        if self.running.is_empty() && self.queue.len() == 0 {
             match self.inbox.recv() {
-                Ok(job) => self.waiting.push_back(job),
+                Ok(job) => self.enqueue(job),
                 Err(_) => return false,
             }
         }
         loop {
             match self.inbox.try_recv() {
-                Ok(job) => self.waiting.push_back(job),
+                Ok(job) => self.enqueue(job),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => {
-                    return !self.running.is_empty() || !self.waiting.is_empty();
+                    return !self.running.is_empty() || self.queue.len() > 0;
                 }
             }
         }
     }
 
-    /// Starts waiting requests while there is room, in the order they came.
-    fn admit(&mut self) {
-        let mut prefill = 0;
-        while let Some(job) = self.waiting.front() {
-            let full = self.running.len() >= self.options.max_running;
-            let long = prefill > 0 && prefill + job.request.prompt.len() > self.options.max_prefill;
-            if full || long {
-                return;
-            }
-            let Some(Job { request, events }) = self.waiting.pop_front() else { return };
-            prefill += request.prompt.len();
-            self.running.push(Running {
-                cache: Cache::new(self.model.network().decoder().layers()),
-                sampler: Sampler::new(request.sampling),
-                text: self.model.tokenizer().stream(),
-                fresh: request.prompt.clone(),
-                seen: 0,
-                written: 0,
-                request,
-                events,
+    fn enqueue(&mut self, mut job: Job) {
+        job.arrival = self.arrivals;
+        self.arrivals += 1;
+        let cost = job.tokens.len() as u64 * u64::from(self.options.input_cost);
+        self.queue.push(&job.flow.clone(), job.arrival, cost, job);
+    }
+
+    /// Ends what nobody waits for any more, and what is too late.
+    fn drop_gone(&mut self) {
+        let now = Instant::now();
+        let is_gone = |job: &Job| job.is_abandoned() || job.is_late(now);
+        let mut gone = self.queue.remove(is_gone);
+        let ended: Vec<Running> =
+            self.running.extract_if(.., |running| is_gone(&running.job)).collect();
+        gone.extend(ended.into_iter().map(|running| running.close(&mut self.cache)));
+        for job in gone {
+            self.seats.push(match job.is_abandoned() {
+                true => job.seat,
+                false => job.expire(),
             });
         }
-        // Rows of one adapter lie together; the order within is that of arrival.
-        let adapter = |answer: &Running| answer.request.adapter.as_ref().map(crate::Lease::id);
-        self.running.sort_by_key(|answer| adapter(answer).map(|id: AdapterId| *id.as_bytes()));
     }
 
-    fn drop_abandoned(&mut self) {
-        let before = self.running.len() + self.waiting.len();
-        self.running.retain(|answer| !answer.events.is_closed());
-        self.waiting.retain(|job| !job.events.is_closed());
-        let gone = before - self.running.len() - self.waiting.len();
-        self.queued.fetch_sub(gone, Ordering::Relaxed);
+    /// Starts waiting requests while there is room, in turn.
+    fn admit(&mut self) {
+        while self.running.len() < self.options.max_running {
+            // Pages that running requests are sure to need, and one for each that grows.
+            let promised: usize = self
+                .running
+                .iter()
+                .map(|Running { job, table }| {
+                    pages_for(job.tokens.len()).saturating_sub(table.pages().len()) + 1
+                })
+                .sum();
+            let (cache, mut opened) = (&mut self.cache, None);
+            let job = self.queue.pop(|job| {
+                let mut table = Table::new(job.chain());
+                if job.finds() {
+                    cache.find(&mut table, &job.tokens);
+                }
+                let needed = pages_for(job.tokens.len()) - table.pages().len();
+                if needed + promised > cache.available() {
+                    cache.close(table, &job.tokens);
+                    return false;
+                }
+                opened = Some(table);
+                true
+            });
+            let Some((mut job, table)) = job.zip(opened) else { break };
+            job.runs += 1;
+            if job.runs == 1 {
+                self.stats.requests += 1;
+                self.stats.prefix_hits += u64::from(table.len() > 0);
+                self.stats.tokens_in += job.tokens.len() as u64;
+            }
+            count_cached(&mut self.stats, &mut job, table.len());
+            self.running.push(Running { job, table });
+        }
+        self.running.sort_by_key(|Running { job, .. }| (job.flow.adapter, job.arrival));
     }
 
-    /// Makes one step of all running answers.
-    fn step(&mut self) {
-        let parts = self
+    /// Decides how many tokens of each go into the next step.
+    fn plan(&mut self) -> Vec<usize> {
+        let mut filling = BTreeSet::new();
+        let mut order: Vec<usize> = (0..self.running.len()).collect();
+        order.sort_by_key(|&index| self.running[index].job.arrival);
+        let mut pending = vec![0; self.running.len()];
+        for index in order {
+            let running = &mut self.running[index];
+            if running.job.finds() && running.pending() > 1 {
+                // Others may have computed what comes next in the meantime.
+                let found = self.cache.find(&mut running.table, &running.job.tokens);
+                count_cached(&mut self.stats, &mut running.job, found);
+            }
+            pending[index] = running.pending();
+            if !self.options.prefix_cache || pending[index] <= 1 {
+                continue;
+            }
+            // What another computes in this step is found in the next.
+            let first = running.next_page().is_none_or(|page| filling.insert(page));
+            if !first && running.job.finds() {
+                pending[index] = 0;
+            }
+        }
+        let wants: Vec<Want<'_>> = self
             .running
-            .iter_mut()
-            .map(|answer| Part {
-                tokens: &answer.fresh,
-                seen: answer.seen,
-                cache: &mut answer.cache,
-                adapter: answer.request.adapter.as_ref(),
+            .iter()
+            .zip(pending)
+            .map(|(Running { job, .. }, pending)| Want {
+                flow: &job.flow,
+                arrival: job.arrival,
+                pending,
             })
             .collect();
-        let logits = match Step::new(self.model.network(), parts).run() {
-            Ok(logits) => logits,
-            Err(e) => return self.fail_all(&e),
-        };
-        let vocabulary = self.model.network().decoder().vocabulary();
+        plan(&wants, self.options.max_step_tokens)
+    }
+
+    /// Gets pages for the step; where there are none, some make way. Returns what is left of `tokens`.
+    fn make_room(&mut self, mut tokens: Vec<usize>) -> Vec<usize> {
         let mut index = 0;
-        let model = Arc::clone(&self.model);
-        let before = self.running.len();
-        self.running.retain_mut(|answer| {
-            let row = &logits[index * vocabulary..(index + 1) * vocabulary];
-            index += 1;
-            match answer.take(&model, row) {
-                Ok(goes_on) => goes_on,
-                Err(e) => {
-                    // Nobody listens any more: then nobody misses the error.
-                    let _ = answer.events.unbounded_send(Err(e));
-                    false
+        while index < self.running.len() {
+            if tokens[index] == 0 || self.cache.grow(&mut self.running[index].table, tokens[index])
+            {
+                index += 1;
+                continue;
+            }
+            let running = self.running.iter().map(|Running { job, .. }| (&job.flow, job.arrival));
+            let Some(victim) = self.queue.victim(running) else { return tokens };
+            tokens.remove(victim);
+            self.preempt(victim);
+            if victim < index {
+                index -= 1;
+            }
+        }
+        tokens
+    }
+
+    /// Lets one wait again, with the tokens it has; they are computed anew.
+    fn preempt(&mut self, index: usize) {
+        let mut job = self.running.remove(index).close(&mut self.cache);
+        if let Task::Embed(pooled) = &mut job.task {
+            pooled.reset();
+        }
+        self.stats.preemptions += 1;
+        self.queue.push(&job.flow.clone(), job.arrival, 0, job);
+    }
+
+    /// Computes so many tokens of each running request.
+    fn step(&mut self, tokens: &[usize]) {
+        if tokens.iter().all(|&count| count == 0) {
+            return;
+        }
+        let parts: Vec<Part<'_>> = self
+            .running
+            .iter()
+            .zip(tokens)
+            .filter(|&(_, &count)| count > 0)
+            .map(|(running, &count)| part(running, count))
+            .collect();
+        let found = Step::new(self.model.network(), self.cache.pool_mut(), parts).run();
+        self.stats.steps += 1;
+        self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;
+        match found {
+            Ok(found) => self.hand_out(tokens, &found),
+            Err(e) => self.fail_all(&e),
+        }
+    }
+
+    /// Gives each its rows of what was found, and ends those that are done.
+    fn hand_out(&mut self, tokens: &[usize], found: &Found) {
+        let decoder = self.model.network().decoder();
+        let mut logits = found.logits.chunks_exact(decoder.vocabulary());
+        let mut hidden = &found.hidden[..];
+        for (mut running, &count) in std::mem::take(&mut self.running).into_iter().zip(tokens) {
+            if count == 0 {
+                self.running.push(running);
+                continue;
+            }
+            let (asked, states) = asked(&running, count);
+            let before = running.table.len();
+            self.cache.wrote(&mut running.table, count, &running.job.tokens);
+            let seen = before + count;
+            match &mut running.job.task {
+                Task::Answer(_) if asked.is_empty() => {}
+                Task::Answer(answer) => {
+                    let Some(row) = logits.next() else { continue };
+                    let next = answer.take(&self.model, row, seen);
+                    self.stats.tokens_out += 1;
+                    self.queue.charge(&running.job.flow, u64::from(self.options.output_cost));
+                    match next {
+                        Ok(Some(token)) => running.job.tokens.push(token),
+                        Ok(None) => {
+                            self.seats.push(running.close(&mut self.cache).seat);
+                            continue;
+                        }
+                        Err(e) => {
+                            self.seats.push(running.close(&mut self.cache).fail(e));
+                            continue;
+                        }
+                    }
+                }
+                Task::Embed(pooled) => {
+                    let width = width(&self.model);
+                    let (own, rest) = hidden.split_at(states.len() * width);
+                    hidden = rest;
+                    pooled.add(own, width);
+                    if running.pending() == 0 {
+                        let job = running.close(&mut self.cache);
+                        if let Task::Embed(pooled) = job.task {
+                            pooled.finish();
+                        }
+                        self.seats.push(job.seat);
+                        continue;
+                    }
                 }
             }
-        });
-        self.queued.fetch_sub(before - self.running.len(), Ordering::Relaxed);
+            self.running.push(running);
+        }
     }
 
     fn fail_all(&mut self, error: &Error) {
-        for answer in self.running.drain(..) {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
+        for running in std::mem::take(&mut self.running) {
             let copy = Error::new(error.kind(), "the engine could not make a step");
-            let _ = answer.events.unbounded_send(Err(copy.with_source(error.report())));
+            let job = running.close(&mut self.cache);
+            self.seats.push(job.fail(copy.with_source(error.report())));
         }
+    }
+
+    /// Tells how things are, and lets go of the seats of those that ended.
+    fn tell(&mut self) {
+        let stats = &mut self.stats;
+        stats.running = self.running.len();
+        let running = self.running.iter().filter_map(|Running { job, .. }| job.flow.adapter);
+        stats.running_adapters = running.collect::<BTreeSet<_>>().into_iter().collect();
+        let waiting = self.queue.flows().filter_map(|flow| flow.adapter);
+        stats.waiting_adapters = waiting.collect::<BTreeSet<_>>().into_iter().collect();
+        stats.pages_total = self.cache.total();
+        stats.pages_cached = self.cache.idle();
+        stats.pages_used = self.cache.total() - self.cache.available();
+        // Each copy is whole.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone_from(stats);
+        self.seats.clear();
     }
 }
 
-impl Running {
-    /// Chooses the next token and hands it out; `false` if the answer is over.
-    fn take(&mut self, model: &Model, logits: &[f32]) -> Result<bool> {
-        let token = self.sampler.choose(logits).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, "the model's logits are not numbers: bad weights?")
-        })?;
-        self.seen += self.fresh.len();
-        self.fresh.clear();
-        self.fresh.push(token);
-        self.written += 1;
-        let stops = model.network().decoder().eos().contains(&token);
-        let text = match stops {
-            true => String::new(),
-            false => self.text.push(model.tokenizer(), token)?,
-        };
-        if self.events.unbounded_send(Ok(Event::Token { token, text, logprobs: None })).is_err() {
-            return Ok(false);
-        }
-        let full = self.seen + 1 >= model.network().decoder().max_positions();
-        if !stops && !full && self.written < self.request.max_tokens {
-            return Ok(true);
-        }
-        let end = End {
-            finish: if stops { Finish::Stop } else { Finish::Length },
-            text: self.text.clone().finish(model.tokenizer())?,
-            tokens_in: self.request.prompt.len(),
-            tokens_cached: 0,
-            tokens_out: self.written,
-        };
-        let _ = self.events.unbounded_send(Ok(Event::End(end)));
-        Ok(false)
+/// Counts tokens of a prompt that need not be computed; not those of one that was computed before.
+fn count_cached(stats: &mut Stats, job: &mut Job, found: usize) {
+    if job.runs > 1 {
+        return;
     }
+    stats.tokens_cached += found as u64;
+    if let Task::Answer(answer) = &mut job.task {
+        answer.cached += found;
+    }
+}
+
+/// The next `count` tokens of a request, as part of a step.
+fn part(running: &Running, count: usize) -> Part<'_> {
+    let Running { job, table } = running;
+    let (logits, hidden) = asked(running, count);
+    Part {
+        tokens: &job.tokens[table.len()..table.len() + count],
+        seen: table.len(),
+        pages: table.pages(),
+        adapter: job.adapter.as_ref(),
+        logits,
+        hidden,
+    }
+}
+
+/// Which of its next `count` tokens a request wants logits of, and which hidden states.
+fn asked(running: &Running, count: usize) -> (Range<usize>, Range<usize>) {
+    let last = match running.pending() == count {
+        true => count - 1..count,
+        false => 0..0,
+    };
+    match &running.job.task {
+        Task::Answer(_) => (last, 0..0),
+        Task::Embed(pooled) => match pooled.pooling {
+            Pooling::Last => (0..0, last),
+            Pooling::Mean => (0..0, 0..count),
+        },
+    }
+}
+
+/// How wide hidden states are.
+fn width(model: &Model) -> usize {
+    let network = model.network();
+    network.sizes(network.decoder().head().weight)[1]
 }

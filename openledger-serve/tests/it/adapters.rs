@@ -42,6 +42,6 @@ async fn replacing_an_alias_changes_new_answers_only() {
         engine.ready().await.unwrap().call(fresh).await.unwrap().collect_all().await.unwrap();
     let running = running.collect_all().await.unwrap();
     let again = engine.ready().await.unwrap().call(request(lease)).await.unwrap();
-    assert_eq!(again.collect_all().await.unwrap(), running);
+    assert_eq!(again.collect_all().await.unwrap().tokens, running.tokens);
     assert_ne!(fresh.tokens, running.tokens);
 }

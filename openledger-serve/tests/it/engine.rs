@@ -7,46 +7,11 @@ use futures::{
     future::{join, join_all},
 };
 use openledger_core::ErrorKind;
-use openledger_kernels::argmax;
-use openledger_model::{Adapter, Batch, LoraConfig, Model, Saved, Tape, Trainable, testing};
-use openledger_serve::{
-    Completion, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
-};
+use openledger_model::{LoraConfig, Model, Saved, testing};
+use openledger_serve::{Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling};
 use tower::{Service, ServiceExt};
 
-fn adapter(model: &Model, rank: usize, seed: u64) -> Adapter {
-    adapter_like(LoraConfig::default().with_rank(rank, 6.0), model, seed)
-}
-
-fn adapter_like(config: LoraConfig, model: &Model, seed: u64) -> Adapter {
-    let config = config.with_pattern("all-linear");
-    let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
-    Adapter::load(model.network(), &files).unwrap()
-}
-
-/// Greedy decoding by whole passes of the tape, without a cache.
-fn by_tape(model: &Model, adapter: Option<&Adapter>, prompt: &[u32], count: usize) -> Vec<u32> {
-    let mut tokens = prompt.to_vec();
-    for _ in 0..count {
-        let batch = Batch::new([&tokens[..]]);
-        let lora = adapter.map(Adapter::lora);
-        let mut tape = Tape::new(model.network(), lora, Trainable::Nothing, &batch);
-        let hidden = tape.run().unwrap();
-        let logits = tape.logits(&hidden);
-        let last = logits.chunks_exact(model.network().decoder().vocabulary()).next_back().unwrap();
-        let token = argmax(last).unwrap() as u32;
-        tokens.push(token);
-        if model.network().decoder().eos().contains(&token) {
-            break;
-        }
-    }
-    tokens.split_off(prompt.len())
-}
-
-async fn ask(engine: &Engine, request: Generate) -> Completion {
-    let mut engine = engine.clone();
-    engine.ready().await.unwrap().call(request).await.unwrap().collect_all().await.unwrap()
-}
+use crate::support::{adapter, adapter_like, ask, by_tape, page_bytes};
 
 #[tokio::test]
 async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
@@ -55,6 +20,9 @@ async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
     }
 }
 
+/// Many requests of different adapters, whose answers are compared with those of the tape, in an
+/// engine with room for all, then in small ones: pieces of prompts of several sizes, so few pages that
+/// what is kept is given up.
 async fn mixed(model: Model) {
     let model = Arc::new(model);
     let dora = LoraConfig::default().with_rank(2, 6.0).with_dora(true);
@@ -65,29 +33,41 @@ async fn mixed(model: Model) {
         adapter(&model, 8, 3),
         adapter_like(dora.with_saved(tables), &model, 4),
     ];
-    let requests: Vec<(Option<&Adapter>, Generate)> = (0..15u32)
+    let requests: Vec<(Generate, Vec<u32>)> = (0..15u32)
         .map(|n| {
             let prompt: Vec<u32> = (0..1 + n * 3).map(|i| (n * 17 + i * 7) % 250).collect();
             let which = adapters.get((n % 5) as usize);
-            let request = Generate::new(prompt).with_max_tokens(6 + n as usize);
+            let count = 6 + n as usize;
+            let expected = by_tape(&model, which, &prompt, count);
+            let request = Generate::new(prompt).with_max_tokens(count);
             let lease = which.map(|adapter| Lease::new(model.network(), adapter));
-            (
-                which,
-                match lease {
-                    Some(lease) => request.with_adapter(lease),
-                    None => request,
-                },
-            )
+            match lease {
+                Some(lease) => (request.with_adapter(lease), expected),
+                None => (request, expected),
+            }
         })
         .collect();
-    let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
-    let together =
-        join_all(requests.iter().map(|(_, request)| ask(&engine, request.clone()))).await;
-    for ((which, request), together) in requests.iter().zip(together) {
-        let alone = ask(&engine, request.clone()).await;
-        assert_eq!(together, alone);
-        let expected = by_tape(&model, *which, &request.prompt, request.max_tokens);
-        assert_eq!(together.tokens, expected);
+    let roomy = EngineOptions::default();
+    let tight = roomy.clone().with_cache_bytes(5 * page_bytes(&model));
+    for options in [
+        roomy.clone(),
+        roomy.clone().with_prefix_cache(false).with_max_step_tokens(1),
+        roomy.with_max_step_tokens(23),
+        tight.clone().with_max_step_tokens(3),
+        tight.clone().with_max_step_tokens(16).with_prefix_cache(false),
+        tight,
+    ] {
+        let engine = Engine::start(Arc::clone(&model), options.clone()).unwrap();
+        let together =
+            join_all(requests.iter().map(|(request, _)| ask(&engine, request.clone()))).await;
+        for ((request, expected), together) in requests.iter().zip(together) {
+            assert_eq!(together.tokens, *expected, "{options:?}");
+            let alone = ask(&engine, request.clone()).await;
+            assert_eq!((alone.tokens, alone.text), (together.tokens, together.text));
+        }
+        engine.drain().await;
+        let stats = engine.stats();
+        assert_eq!((stats.pages_used, stats.running, stats.waiting), (0, 0, 0));
     }
 }
 
@@ -109,7 +89,7 @@ async fn the_same_seed_gives_the_same_tokens_whatever_else_runs() {
     let alone = ask(&engine, request.clone()).await;
     let others = (0..5).map(|n| ask(&engine, Generate::new(vec![n]).with_max_tokens(20)));
     let (again, _) = join(ask(&engine, request.clone()), join_all(others)).await;
-    assert_eq!(alone, again);
+    assert_eq!(alone.tokens, again.tokens);
     let other = request.with_sampling(Sampling::with_temperature(1.0, 6));
     assert_ne!(ask(&engine, other).await.tokens, alone.tokens);
 }

@@ -2,4 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod adapters;
+mod cache;
+mod embed;
 mod engine;
+mod scheduling;
+mod support;
