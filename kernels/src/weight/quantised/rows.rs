@@ -42,28 +42,29 @@ impl Rows {
     }
 }
 
+/// Added to a number below 2^22 it leaves the nearest integer in the last bits, ties to even.
+const SHIFT: f32 = 12_582_912.0;
+
 vectorised! {
     fn round(x: &[f32], codes: &mut [i8], scales: &mut [f32], offsets: &mut [i32], bias: i32) {
         let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
         for ((x, codes), (scale, offset)) in blocks.zip(scales.iter_mut().zip(offsets)) {
-            let mut largest = [0f32; 16];
+            // Halves, quarters and so on: loops of a length that vectors have.
+            let mut largest: [f32; BLOCK] = x.map(f32::abs);
             // What is no number has no largest element, and must not become zero.
-            let mut poison = [0f32; 16];
-            for x in x.as_chunks::<16>().0 {
-                for ((largest, poison), x) in largest.iter_mut().zip(&mut poison).zip(x) {
-                    *largest = if x.abs() > *largest { x.abs() } else { *largest };
-                    *poison += x * 0.0;
+            let mut poison: [f32; BLOCK] = x.map(|x| x * 0.0);
+            for half in [16, 8, 4, 2, 1] {
+                for i in 0..half {
+                    let other = largest[i + half];
+                    largest[i] = if other > largest[i] { other } else { largest[i] };
+                    poison[i] += poison[i + half];
                 }
             }
-            let most = largest.iter().fold(0f32, |most, x| if *x > most { *x } else { most });
-            *scale = most / 127.0 + poison.iter().sum::<f32>();
+            let most = largest[0];
+            *scale = most / 127.0 + poison[0];
             let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-            let mut sum = 0;
-            for (code, x) in codes.iter_mut().zip(x) {
-                let rounded = (x * inverse).round_ties_even() as i32;
-                *code = rounded as i8;
-                sum += rounded;
-            }
+            *codes = x.map(|x| (x * inverse + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i8);
+            let sum: i32 = codes.map(i32::from).iter().sum();
             *offset = bias * sum;
         }
     }

@@ -11,7 +11,7 @@ use super::{BLOCK, Bits, HEIGHT, LANES, Rows, Tile};
 use crate::gemm::prefetch;
 
 /// Bytes ahead of the codes multiplied that are asked of the memory.
-const AHEAD: usize = 3072;
+const AHEAD: usize = 6144;
 
 /// Adds the products with the rows from `first` on. Only for machines that have the instructions.
 pub(super) fn run(tile: &Tile<'_>, rows: &Rows, first: usize, sums: &mut [[f32; LANES]]) {
