@@ -30,13 +30,13 @@ const LARGE: usize = 1 << 20;
 impl<T: Number> Room<T> {
     pub(crate) fn new(len: usize) -> Self {
         let bytes = len * size_of::<T>();
-        if bytes >= LARGE {
-            if let Ok(map) = MmapMut::map_anon(bytes) {
-                // Where there are no huge pages, small ones do.
-                #[cfg(target_os = "linux")]
-                let _ = map.advise(memmap2::Advice::HugePage);
-                return Self(Memory::Large(map, PhantomData));
-            }
+        if bytes >= LARGE
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            // Where there are no huge pages, small ones do.
+            #[cfg(target_os = "linux")]
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Self(Memory::Large(map, PhantomData));
         }
         Self(Memory::Small(vec![T::default(); len]))
     }

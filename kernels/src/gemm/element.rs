@@ -152,7 +152,7 @@ impl Element for Stored {
 
     fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, [f32; 2]>> {
         // Pairs of neighbours, if all rows are whole ones.
-        let even = a.col_stride == 1 && a.row_stride % 2 == 0 && a.cols % 2 == 0;
+        let even = a.col_stride == 1 && a.row_stride.is_multiple_of(2) && a.cols.is_multiple_of(2);
         let (data, _) = a.data.get(a.at(row, depth)..).unwrap_or_default().as_chunks();
         even.then_some(Left { data, row_stride: a.row_stride / 2, step_stride: 1 })
     }

@@ -227,32 +227,6 @@ pub(crate) fn multiply_packed<E: Element>(out: Into<'_>, a: Mat<'_>, b: &PackedO
     }
 }
 
-/// [`multiply_packed`] in `f32`: the same bits, and faster for many rows where no instruction
-/// multiplies pairs. The rows of `a` are numbers rounded to `bf16`.
-pub(crate) fn multiply_widened(out: Into<'_>, a: Mat<'_>, b: &PackedOf<Pair>) {
-    let mut out = Out::new(out, [a.rows, b.rows, b.cols], b.cols);
-    assert_eq!(a.cols, b.rows, "inner dimensions");
-    let (width, steps) = (b.width, b.rows.div_ceil(2));
-    let mut panels = vec![0.0; WIDENED.next_multiple_of(width) * KC];
-    for cols in blocks(b.cols, WIDENED.next_multiple_of(width)) {
-        for depth in blocks(b.rows, KC) {
-            let taken = cols.start / width..cols.end.div_ceil(width);
-            let data = &mut panels[..taken.len() * width * depth.len()];
-            for (panel, target) in taken.zip(data.chunks_exact_mut(depth.len() * width)) {
-                let source = &b.panels[(panel * steps + depth.start / 2) * width..];
-                // Each row of pairs is two of numbers; of an odd number of rows the last is one.
-                for (pairs, rows) in source.chunks_exact(width).zip(target.chunks_mut(2 * width)) {
-                    let (first, second) = rows.split_at_mut(width);
-                    first.iter_mut().zip(pairs).for_each(|(x, pair)| *x = pair.split()[0]);
-                    second.iter_mut().zip(pairs).for_each(|(x, pair)| *x = pair.split()[1]);
-                }
-            }
-            let panels = Panels { data: &*data, steps: depth.len(), width, first: 0 };
-            out.multiply(a, panels, depth, cols.clone(), b.isa);
-        }
-    }
-}
-
 /// Multiplies by a matrix that is packed as it is needed.
 pub(crate) fn gemm_on<E: Element>(
     isa: Isa,
@@ -282,8 +256,6 @@ pub(crate) fn gemm_on<E: Element>(
 const KC: usize = 512;
 /// Columns packed at a time: a block of them fits the last-level cache.
 const NC: usize = 4096;
-/// Columns widened at a time: a block of them fits the second-level cache.
-const WIDENED: usize = 512;
 /// Rows of `a` packed at a time: a block of them fits the second-level cache.
 const MC: usize = 192;
 /// Rows that are no more than two tiles.

@@ -143,6 +143,9 @@ pub(super) unsafe fn run_tile(
 
 /// # Safety
 /// As for [`run_tile`].
+///
+/// # Panics
+/// If there is no instruction for pairs.
 #[expect(unsafe_code, reason = "writes through a raw pointer")]
 pub(super) unsafe fn run_pair_tile(
     isa: Isa,
@@ -152,24 +155,14 @@ pub(super) unsafe fn run_pair_tile(
     continues: bool,
 ) {
     tile.check(isa);
-    // SAFETY: the caller's promise for `out`, the check for the rest; an `Isa` exists only on a
-    // machine that has it, and one that dots pairs has the instruction.
+    assert!(isa.dots_pairs(), "pairs are dotted only where there is an instruction for it");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's promise for `out`, the check for the rest; the machine has the instruction.
     unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if isa.dots_pairs() => {
-                x86::pair_tile_avx512_bf16(tile, out, stride, continues);
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::pair_tile_avx512(tile, out, stride, continues),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::pair_tile_avx2(tile, out, stride, continues),
-            Isa::Portable if tile.width <= 4 => {
-                by_height!(Pairs4, 1, [4 3 2 1], tile, out, stride, continues)
-            }
-            Isa::Portable => by_height!(Pairs4, 2, [4 3 2 1], tile, out, stride, continues),
-        }
+        x86::pair_tile_avx512_bf16(tile, out, stride, continues);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (out, stride, continues);
 }
 
 /// # Safety
@@ -331,51 +324,6 @@ impl Lanes for F32x4 {
     }
 }
 
-/// Sums of four columns of pairs.
-#[derive(Clone, Copy)]
-struct Pairs4(F32x4);
-
-#[expect(unsafe_code, reason = "vector loads and stores")]
-impl Lanes for Pairs4 {
-    type Element = Pair;
-    type Operand = [F32x4; 2];
-    const WIDTH: usize = 4;
-
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self(F32x4([0.0; 4]))
-    }
-
-    #[inline(always)]
-    unsafe fn load_sums(from: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        Self(unsafe { F32x4::load_sums(from) })
-    }
-
-    #[inline(always)]
-    unsafe fn store_sums(to: *mut f32, value: Self) {
-        // SAFETY: the caller's promise.
-        unsafe { F32x4::store_sums(to, value.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(value: Pair) -> [F32x4; 2] {
-        halves([value; 4])
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const Pair) -> [F32x4; 2] {
-        // SAFETY: the caller's promise; the read may be unaligned.
-        halves(unsafe { from.cast::<[Pair; 4]>().read_unaligned() })
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(a: [F32x4; 2], b: [F32x4; 2], c: Self) -> Self {
-        // SAFETY: these are no instructions of their own.
-        Self(unsafe { F32x4::mul_add(a[1], b[1], F32x4::mul_add(a[0], b[0], c.0)) })
-    }
-}
-
 /// Sums of four columns of pairs that are multiplied by numbers of 32 bits.
 #[derive(Clone, Copy)]
 struct Stored4(F32x4);
@@ -410,8 +358,9 @@ impl Lanes for Stored4 {
 
     #[inline(always)]
     unsafe fn load(from: *const Stored) -> [F32x4; 2] {
-        // SAFETY: the caller's promise; a stored pair is one.
-        unsafe { Pairs4::load(from.cast()) }
+        // SAFETY: the caller's promise; the read may be unaligned.
+        let pairs = unsafe { from.cast::<[Pair; 4]>().read_unaligned() };
+        [0, 1].map(|half| F32x4(pairs.map(|pair| pair.split()[half])))
     }
 
     #[inline(always)]
@@ -419,12 +368,6 @@ impl Lanes for Stored4 {
         // SAFETY: these are no instructions of their own.
         Self(unsafe { F32x4::mul_add(a[1], b[1], F32x4::mul_add(a[0], b[0], c.0)) })
     }
-}
-
-/// The firsts of four pairs and the seconds.
-#[inline(always)]
-fn halves(pairs: [Pair; 4]) -> [F32x4; 2] {
-    [F32x4(pairs.map(|pair| pair.split()[0])), F32x4(pairs.map(|pair| pair.split()[1]))]
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -16,7 +16,7 @@ pub use quantised::{Bits, Quantised};
 
 use crate::{
     Into, Mat,
-    gemm::{PackedOf, Pair, ReadRows, Right, gemm_on, multiply_packed, multiply_widened, to_bf16},
+    gemm::{PackedOf, Pair, ReadRows, Right, Stored, gemm_on, multiply_packed, to_bf16},
     isa::Isa,
 };
 
@@ -158,7 +158,7 @@ pub struct Weight {
     out: usize,
     width: usize,
     packed: OnceLock<PackedOf<f32>>,
-    pairs: OnceLock<PackedOf<Pair>>,
+    rounded: OnceLock<Halves>,
 }
 
 impl Weight {
@@ -168,8 +168,8 @@ impl Weight {
     /// If there are not as many.
     pub fn new(storage: Storage, [out, width]: [usize; 2]) -> Self {
         assert_eq!(storage.len(), out * width, "elements of a {out} x {width} matrix");
-        let (packed, pairs) = (OnceLock::new(), OnceLock::new());
-        Self { storage, out, width, packed, pairs }
+        let (packed, rounded) = (OnceLock::new(), OnceLock::new());
+        Self { storage, out, width, packed, rounded }
     }
 
     /// Returns what the elements are stored as.
@@ -214,11 +214,15 @@ impl Weight {
             }
             Arithmetic::Bf16 if stays_small => self.multiply_rounded(out, x, true),
             Arithmetic::Bf16 => {
-                let packed = self.pairs.get_or_init(|| PackedOf::new(transposed));
-                if x.rows() < FEW || isa.dots_pairs() {
-                    multiply_packed(out, x, packed);
-                } else {
-                    multiply_widened(out, Mat::new(&rounded(x), x.rows(), x.cols()), packed);
+                let packed = self.rounded.get_or_init(|| match isa.dots_pairs() {
+                    true => Halves::Dotted(PackedOf::new(transposed)),
+                    false => Halves::Stored(PackedOf::new(transposed)),
+                });
+                match packed {
+                    Halves::Dotted(packed) => multiply_packed(out, x, packed),
+                    Halves::Stored(packed) => {
+                        multiply_packed(out, Mat::new(&rounded(x), x.rows(), x.cols()), packed);
+                    }
                 }
             }
         }
@@ -278,7 +282,7 @@ impl Weight {
 
     /// Returns the elements, to change them: as `f32` from now on.
     pub fn to_mut(&mut self) -> &mut [f32] {
-        (self.packed, self.pairs) = (OnceLock::new(), OnceLock::new());
+        (self.packed, self.rounded) = (OnceLock::new(), OnceLock::new());
         if !matches!(self.storage, Storage::F32(_)) {
             self.storage = Storage::F32(self.storage.to_vec().into());
         }
@@ -289,8 +293,14 @@ impl Weight {
     }
 }
 
-/// Rows below which products are bound by memory: pairs are then multiplied as they lie.
-const FEW: usize = 16;
+/// A matrix in `bf16`, as products in it read it.
+#[derive(Clone, Debug)]
+enum Halves {
+    /// By an instruction for pairs.
+    Dotted(PackedOf<Pair>),
+    /// As numbers of 32 bits, where that is faster or there is no such instruction.
+    Stored(PackedOf<Stored>),
+}
 
 /// Rounds to `bf16`.
 fn rounded(x: Mat<'_>) -> Vec<f32> {

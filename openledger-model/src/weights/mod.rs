@@ -60,7 +60,7 @@ struct Stored {
 
 #[derive(Clone, Debug)]
 enum Values {
-    Matrix(Weight),
+    Matrix(Box<Weight>),
     Other(Vec<f32>),
 }
 
@@ -131,7 +131,7 @@ impl Weights {
                 panic!("`{}` is no matrix", stored.name)
             };
             let rounded = Storage::new(weight.storage().to_vec(), weight.sizes(), precision);
-            *weight = Weight::new(rounded, weight.sizes());
+            **weight = Weight::new(rounded, weight.sizes());
         }
     }
 
@@ -280,7 +280,7 @@ impl Weights {
             return Err(Error::invalid(format!("the tensor `{name}` comes twice")));
         }
         let values = match shape[..] {
-            [out, width] => Values::Matrix(Weight::new(storage, [out, width])),
+            [out, width] => Values::Matrix(Weight::new(storage, [out, width]).into()),
             _ => Values::Other(storage.to_vec()),
         };
         self.tensors.push(Stored { name, shape, values });
