@@ -84,6 +84,18 @@ impl Engine {
     /// the system has no such memory;
     /// [`ErrorKind::Unavailable`] if the system gives no thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
+        let (engine, worker) = Self::assemble(model, options)?;
+        std::thread::Builder::new()
+            .name("openledger-engine".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|e| {
+                Error::new(ErrorKind::Unavailable, "no thread for an engine").with_source(e)
+            })?;
+        Ok(engine)
+    }
+
+    /// Makes an engine and what works for it.
+    fn assemble(model: Arc<Model>, options: EngineOptions) -> Result<(Self, Worker)> {
         let layers = model.network().decoder().heads();
         let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
         let pages = cache.total();
@@ -94,16 +106,10 @@ impl Engine {
         }
         let (jobs, inbox) = mpsc::channel();
         let stats = Arc::new(Mutex::new(Stats { pages_total: pages, ..Stats::default() }));
-        let worker =
-            Worker::new(Arc::clone(&model), options.clone(), cache, inbox, Arc::clone(&stats));
-        std::thread::Builder::new()
-            .name("openledger-engine".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "no thread for an engine").with_source(e)
-            })?;
+        let told = Arc::clone(&stats);
+        let worker = Worker::new(Arc::clone(&model), options.clone(), cache, inbox, told);
         let desk = Arc::new(Desk::new(options.max_queued, options.max_tenant_queued));
-        Ok(Self { model, options: Arc::new(options), jobs, desk, stats, pages })
+        Ok((Self { model, options: Arc::new(options), jobs, desk, stats, pages }, worker))
     }
 
     /// Returns the base model.

@@ -66,13 +66,18 @@ impl Worker {
     /// Works until every handle is gone and every request is done.
     pub(super) fn run(mut self) {
         while self.receive() {
-            self.drop_gone();
-            self.admit();
-            let tokens = self.plan();
-            let tokens = self.make_room(tokens);
-            self.step(&tokens);
-            self.tell();
+            self.turn(Instant::now());
         }
+    }
+
+    /// Makes one step of what there is to do.
+    fn turn(&mut self, now: Instant) {
+        self.drop_gone(now);
+        self.admit();
+        let tokens = self.plan();
+        let tokens = self.make_room(tokens);
+        self.step(&tokens);
+        self.tell();
     }
 
     /// Takes new requests in; sleeps until one comes if there is nothing else to do. `false` at the
@@ -103,8 +108,7 @@ impl Worker {
     }
 
     /// Ends what nobody waits for any more, and what is too late.
-    fn drop_gone(&mut self) {
-        let now = Instant::now();
+    fn drop_gone(&mut self, now: Instant) {
         let is_gone = |job: &Job| job.is_abandoned() || job.is_late(now);
         let mut gone = self.queue.remove(is_gone);
         let ended: Vec<Running> =
@@ -365,3 +369,6 @@ fn width(model: &Model) -> usize {
     let network = model.network();
     network.sizes(network.decoder().head().weight)[1]
 }
+
+#[cfg(test)]
+mod tests;

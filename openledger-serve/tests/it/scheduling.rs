@@ -67,30 +67,6 @@ async fn cancelled_answers_leave_nothing_and_change_no_other() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_what_waits_and_what_runs() {
-    let engine = engine(EngineOptions::default().with_max_running(1));
-    let error = engine.clone().call(long(1).with_deadline(Instant::now())).await.unwrap_err();
-    assert_eq!(error.to_string(), "the deadline has passed already");
-
-    let soon = || Instant::now() + Duration::from_millis(20);
-    let mut running = start(&engine, long(1).with_deadline(soon() + Duration::from_secs(3600)));
-    assert!(running.next().await.unwrap().is_ok());
-    for busy in [true, false] {
-        if !busy {
-            running = TokenStream::new(futures::stream::empty());
-        }
-        let ended =
-            async { engine.clone().call(long(2).with_deadline(soon())).await?.collect_all().await };
-        let error = ended.await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Limit);
-        assert!(error.to_string().starts_with("the deadline"), "{error}");
-    }
-    drop(running);
-    engine.drain().await;
-    assert_eq!(engine.stats().pages_used, 0);
-}
-
-#[tokio::test]
 async fn what_can_never_fit_is_refused_with_what_to_change() {
     let engine = engine_of(4, EngineOptions::default());
     let request = |read, write| Generate::new(vec![1; read]).with_max_tokens(write);
@@ -104,31 +80,6 @@ async fn what_can_never_fit_is_refused_with_what_to_change() {
     let options = EngineOptions::default().with_cache_bytes(page_bytes(&model) - 1);
     let error = Engine::start(model, options).unwrap_err();
     assert!(error.to_string().contains("no page"), "{error}");
-}
-
-#[tokio::test]
-async fn a_tenant_has_a_limit_of_its_own() {
-    let options = EngineOptions::default().with_max_running(1).with_max_tenant_queued(2);
-    let engine = engine(options);
-    let greedy = || long(1).with_tenant("greedy");
-    let _running = [start(&engine, greedy()), start(&engine, greedy())];
-    let error = engine.clone().call(greedy()).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Limit && error.is_retryable());
-    assert_eq!(error.to_string(), "2 requests of `greedy` are queued already");
-    let _other = start(&engine, long(1).with_tenant("other"));
-}
-
-#[tokio::test]
-async fn one_tenants_queue_does_not_hold_up_another() {
-    let engine = engine(EngineOptions::default().with_max_running(1));
-    let flood: Vec<TokenStream> =
-        (0..30).map(|_| start(&engine, long(1).with_tenant("flood"))).collect();
-    let late = Generate::new(vec![1, 2, 3]).with_tenant("late").with_max_tokens(9);
-    start(&engine, late).collect_all().await.unwrap();
-    // Of those that came before, no more than a few are done.
-    let left = engine.stats().waiting;
-    assert!(left > 20, "{left} wait");
-    drop(flood);
 }
 
 /// Greedy and by chance, alone in a roomy engine and with others in one that holds two of them.
@@ -169,6 +120,17 @@ async fn an_answer_that_makes_way_comes_out_the_same() {
 }
 
 #[tokio::test]
+async fn what_comes_too_late_or_too_often_is_refused_at_once() {
+    let engine = engine(EngineOptions::default().with_max_tenant_queued(0));
+    let error = engine.clone().call(long(1).with_deadline(Instant::now())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "the deadline has passed already");
+    let error = engine.clone().call(long(1).with_tenant("greedy")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.is_retryable());
+    assert_eq!(error.to_string(), "0 requests of `greedy` are queued already");
+}
+
+#[tokio::test]
 async fn a_long_prompt_does_not_stall_an_answer_under_way() {
     let engine = engine(EngineOptions::default().with_max_step_tokens(17));
     let mut answer = start(&engine, long(1));
@@ -197,31 +159,6 @@ async fn a_drained_engine_finishes_what_it_has_and_takes_no_more() {
     for answer in answers {
         assert!(answer.collect_all().await.is_ok());
     }
-}
-
-#[tokio::test]
-async fn stats_name_what_runs_and_waits() {
-    let engine = engine(EngineOptions::default().with_max_running(1));
-    let model = Arc::clone(engine.model());
-    let leases = [1, 2].map(|seed| Lease::new(model.network(), &adapter(&model, 2, seed)));
-    let ids = leases.each_ref().map(Lease::id);
-    let [first, second] = leases;
-    let mut running = start(&engine, long(1).with_adapter(first));
-    let waiting = start(&engine, long(1).with_adapter(second));
-    let stats = loop {
-        running.next().await.unwrap().unwrap();
-        let stats = engine.stats();
-        if !stats.waiting_adapters.is_empty() {
-            break stats;
-        }
-    };
-    assert_eq!((stats.running, stats.waiting), (1, 1));
-    assert_eq!((stats.running_adapters, stats.waiting_adapters), (vec![ids[0]], vec![ids[1]]));
-    assert!(stats.pages_used > 0 && stats.tokens_out > 0 && stats.steps > 0);
-    drop((running, waiting));
-    engine.drain().await;
-    let stats = engine.stats();
-    assert!(stats.running_adapters.is_empty() && stats.waiting_adapters.is_empty());
 }
 
 #[tokio::test]

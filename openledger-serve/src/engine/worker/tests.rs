@@ -1,0 +1,136 @@
+//! The worker without its thread: turns are made one by one, at times that the test says.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use openledger_core::{AdapterId, ErrorKind};
+use openledger_model::{Adapter, LoraConfig, testing};
+use tower::Service;
+
+use super::*;
+use crate::{Engine, Event, Generate, Lease, TokenStream};
+
+fn assemble(options: EngineOptions) -> (Engine, Worker) {
+    Engine::assemble(Arc::new(testing::tiny(3).unwrap()), options).unwrap()
+}
+
+fn lease(model: &Model, seed: u64) -> Lease {
+    let config = LoraConfig::default();
+    let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
+    Lease::new(model.network(), &Adapter::load(model.network(), &files).unwrap())
+}
+
+fn start(engine: &Engine, request: Generate) -> TokenStream {
+    engine.clone().call(request).now_or_never().unwrap().unwrap()
+}
+
+fn long(first: u32) -> Generate {
+    Generate::new(vec![first]).with_max_tokens(500).with_ignore_eos(true)
+}
+
+/// What came since the last time, and the error it ended with.
+fn events(stream: &mut TokenStream) -> (Vec<Event>, Option<Error>) {
+    let mut events = Vec::new();
+    loop {
+        match stream.next().now_or_never().flatten() {
+            Some(Ok(event)) => events.push(event),
+            Some(Err(error)) => return (events, Some(error)),
+            None => return (events, None),
+        }
+    }
+}
+
+#[test]
+fn a_deadline_ends_what_waits_and_what_runs() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let mut running = start(&engine, long(1).with_deadline(after(2000)));
+    let mut waiting = start(&engine, long(2).with_deadline(after(1000)));
+    assert!(worker.receive());
+    worker.turn(begun);
+    assert_eq!((events(&mut running).0.len(), events(&mut waiting).0.len()), (1, 0));
+
+    worker.turn(after(1000));
+    let error = events(&mut waiting).1.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "the deadline passed while the request waited");
+    assert_eq!(events(&mut running).0.len(), 1);
+
+    worker.turn(after(2000));
+    let error = events(&mut running).1.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "the deadline passed after 2 tokens were written");
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.waiting, stats.pages_used), (0, 0, 0));
+}
+
+#[test]
+fn one_tenants_queue_does_not_hold_up_another() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
+    let request = |tenant: &str| {
+        let request = Generate::new(vec![1, 2, 3]).with_tenant(tenant);
+        request.with_max_tokens(9).with_ignore_eos(true)
+    };
+    let mut flood: Vec<TokenStream> = (0..30).map(|_| start(&engine, request("flood"))).collect();
+    let mut late = start(&engine, request("late"));
+    let now = Instant::now();
+    let mut written = 0;
+    while written < 10 {
+        assert!(worker.receive());
+        worker.turn(now);
+        written += events(&mut late).0.len();
+    }
+    let done = flood.iter_mut().map(events).filter(|(events, _)| !events.is_empty()).count();
+    assert!(done <= 1, "{done} of those that came before went first");
+}
+
+/// The slowest first token comes after no more than twice the steps of the fastest.
+#[test]
+fn prompts_of_different_adapters_that_come_together_are_read_together() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_step_tokens(64));
+    let mut streams: Vec<TokenStream> = (0..8)
+        .map(|n| {
+            let request = Generate::new(vec![7; 150 + 10 * n]).with_max_tokens(2);
+            start(&engine, request.with_adapter(lease(engine.model(), n as u64)))
+        })
+        .collect();
+    let now = Instant::now();
+    let mut first = [0; 8];
+    for turn in 1.. {
+        assert!(worker.receive());
+        worker.turn(now);
+        for (first, stream) in first.iter_mut().zip(&mut streams) {
+            if *first == 0 && !events(stream).0.is_empty() {
+                *first = turn;
+            }
+        }
+        if first.iter().all(|&turn| turn > 0) {
+            break;
+        }
+    }
+    let (fastest, slowest) = (first.iter().min().unwrap(), first.iter().max().unwrap());
+    assert!(*fastest > 10 && *slowest <= 2 * fastest, "{first:?}");
+}
+
+#[test]
+fn stats_name_what_runs_and_waits() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
+    let leases = [1, 2].map(|seed| lease(engine.model(), seed));
+    let ids: [AdapterId; 2] = leases.each_ref().map(Lease::id);
+    let [first, second] = leases;
+    let streams =
+        [start(&engine, long(1).with_adapter(first)), start(&engine, long(1).with_adapter(second))];
+    let now = Instant::now();
+    assert!(worker.receive());
+    worker.turn(now);
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.waiting), (1, 1));
+    assert_eq!((stats.running_adapters, stats.waiting_adapters), (vec![ids[0]], vec![ids[1]]));
+    assert_eq!((stats.pages_used, stats.tokens_in, stats.tokens_out, stats.steps), (1, 1, 1, 1));
+    drop(streams);
+    worker.turn(now);
+    let stats = engine.stats();
+    assert!(stats.running_adapters.is_empty() && stats.waiting_adapters.is_empty());
+    assert_eq!((stats.running, stats.waiting, stats.pages_used), (0, 0, 0));
+}
