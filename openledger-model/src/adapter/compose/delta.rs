@@ -96,6 +96,7 @@ fn added_by(pair: &Pair, out: usize, width: usize) -> Vec<f32> {
 }
 
 /// Makes all elements zero but the largest, `density` of them and at least one.
+#[expect(clippy::cast_sign_loss, reason = "a density is positive")]
 pub(super) fn trim(delta: &mut [f32], density: f64) {
     let kept = ((delta.len() as f64 * density) as usize).max(1);
     if kept >= delta.len() {
@@ -118,9 +119,9 @@ pub(super) fn trim(delta: &mut [f32], density: f64) {
 
 /// Keeps each element with the chance `density`, and divides it by that.
 pub(super) fn drop_some(delta: &mut [f32], density: f64, random: &mut ChaCha8Rng) {
-    let below = (density * 2f64.powi(32)) as u64;
+    let below = density * 2f64.powi(32);
     for x in delta {
-        *x = match u64::from(random.next_u32()) < below {
+        *x = match f64::from(random.next_u32()) < below {
             true => (f64::from(*x) / density) as f32,
             false => 0.0,
         };

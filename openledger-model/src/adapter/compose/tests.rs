@@ -106,6 +106,11 @@ fn a_sum_is_written_and_read_as_any_adapter() {
     }
 }
 
+#[expect(clippy::cast_sign_loss, reason = "counts are positive")]
+fn whole(x: f64) -> usize {
+    x as usize
+}
+
 /// TIES as the paper tells it, with sorts, in `f64`.
 fn ties(parts: &[(Vec<f64>, f64)], density: f64, election: Election) -> Vec<f64> {
     let trimmed: Vec<Vec<f64>> = parts
@@ -113,7 +118,7 @@ fn ties(parts: &[(Vec<f64>, f64)], density: f64, election: Election) -> Vec<f64>
         .map(|(values, _)| {
             let mut order: Vec<usize> = (0..values.len()).collect();
             order.sort_by(|&a, &b| values[b].abs().total_cmp(&values[a].abs()));
-            let kept = (values.len() as f64 * density) as usize;
+            let kept = whole(values.len() as f64 * density);
             let mut trimmed = vec![0.0; values.len()];
             order[..kept].iter().for_each(|&at| trimmed[at] = values[at]);
             trimmed
@@ -283,7 +288,7 @@ proptest! {
         let values: Vec<f32> = values.into_iter().map(f32::from).collect();
         let mut trimmed = values.clone();
         delta::trim(&mut trimmed, density);
-        let kept = ((values.len() as f64 * density) as usize).max(1);
+        let kept = whole(values.len() as f64 * density).max(1);
         let mut sizes: Vec<f32> = values.iter().map(|x| x.abs()).collect();
         sizes.sort_by(|a, b| b.total_cmp(a));
         let mut found: Vec<f32> = trimmed.iter().map(|x| x.abs()).collect();
