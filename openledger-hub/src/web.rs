@@ -15,6 +15,8 @@ use crate::{
 
 /// The longest path, in bytes.
 const MAX_LEN: usize = 1024;
+/// The most memory taken because a server says that a file is large: 64 MiB.
+const AT_ONCE: u64 = 64 << 20;
 
 /// A server of files. Cheap to clone.
 ///
@@ -78,7 +80,7 @@ impl Web {
             return Err(large());
         }
         let tag = tag(&answer);
-        let mut bytes = Vec::with_capacity(announced.unwrap_or(0) as usize);
+        let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(AT_ONCE) as usize);
         let mut body = answer.into_body();
         let url = self.client.url(path)?;
         loop {

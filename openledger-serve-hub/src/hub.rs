@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_hub::{Hub, Repo, Wanted};
 use openledger_model::AdapterFiles;
-use openledger_serve::{AdapterName, AdapterSource, CONFIG, FileLimits, WEIGHTS};
+use openledger_serve::{AdapterName, AdapterSource, FileLimits};
 use tokio::task::spawn_blocking;
 
 /// Adapters of the Hugging Face hub: `owner/name`, or `owner/name@revision`.
@@ -53,10 +53,10 @@ impl AdapterSource for HubAdapters {
         let unknown =
             |e| Error::new(ErrorKind::NotFound, format!("no adapter `{name}`")).with_source(e);
         let repo: Repo = name.as_str().parse().map_err(unknown)?;
-        let (commit, config) = self.file(name, &repo, CONFIG, limits).await?;
+        let (commit, config) = self.file(name, &repo, AdapterFiles::CONFIG, limits).await?;
         // A branch may move meanwhile.
         let same: Repo = format!("{}@{commit}", repo.name()).parse()?;
-        let (_, weights) = self.file(name, &same, WEIGHTS, limits).await?;
+        let (_, weights) = self.file(name, &same, AdapterFiles::WEIGHTS, limits).await?;
         Ok(AdapterFiles::new(config, weights))
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_hub::{Web, WebFile};
 use openledger_model::AdapterFiles;
-use openledger_serve::{AdapterName, AdapterSource, CONFIG, FileLimits, WEIGHTS};
+use openledger_serve::{AdapterName, AdapterSource, FileLimits};
 
 /// Adapters below a URL, each in a folder of its own with PEFT's two files.
 ///
@@ -34,10 +34,10 @@ impl AdapterSource for WebAdapters {
             }
             _ => e,
         };
-        let before = self.web.tag(&path(WEIGHTS)).await.map_err(said)?;
-        let config: WebFile = get(CONFIG).await.map_err(said)?;
-        let weights: WebFile = get(WEIGHTS).await.map_err(said)?;
-        let after = self.web.tag(&path(CONFIG)).await.map_err(said)?;
+        let before = self.web.tag(&path(AdapterFiles::WEIGHTS)).await.map_err(said)?;
+        let config: WebFile = get(AdapterFiles::CONFIG).await.map_err(said)?;
+        let weights: WebFile = get(AdapterFiles::WEIGHTS).await.map_err(said)?;
+        let after = self.web.tag(&path(AdapterFiles::CONFIG)).await.map_err(said)?;
         if before != weights.tag || config.tag != after {
             let message = format!("`{name}` is being replaced: it changed while it was fetched");
             return Err(Error::new(ErrorKind::Unavailable, message));

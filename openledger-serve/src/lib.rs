@@ -11,9 +11,8 @@ mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub use adapters::conformance;
 pub use adapters::{
-    AdapterCounts, AdapterName, AdapterOptions, AdapterSource, Adapters, CONFIG, Compose,
+    AdapterCounts, AdapterName, AdapterOptions, AdapterSource, Adapters, Budget, Compose,
     Directory, FileLimits, ListAdapters, Objects, Only, Origin, Residency, Resident, Sources, Tier,
-    WEIGHTS,
 };
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{Meter, MeterLayer};

@@ -5,10 +5,13 @@ mod server;
 
 use openledger_core::ErrorKind;
 use openledger_hub::{Hub, HubOptions, Token, Web};
-use openledger_serve::{AdapterSource, CONFIG, FileLimits, WEIGHTS, conformance};
+use openledger_model::AdapterFiles;
+use openledger_serve::{AdapterSource, FileLimits, conformance};
 use openledger_serve_hub::{HubAdapters, WebAdapters};
 use server::Server;
 
+const CONFIG: &str = AdapterFiles::CONFIG;
+const WEIGHTS: &str = AdapterFiles::WEIGHTS;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// The adapters of the conformance suite as a plain server has them.

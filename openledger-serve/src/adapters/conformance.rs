@@ -8,8 +8,7 @@ use openledger_core::ErrorKind;
 use openledger_model::{Adapter, AdapterFiles, LoraConfig, Model, testing};
 
 use super::{
-    AdapterName, AdapterOptions, AdapterSource, Adapters, CONFIG, FileLimits, ListAdapters,
-    Sources, WEIGHTS,
+    AdapterName, AdapterOptions, AdapterSource, Adapters, FileLimits, ListAdapters, Sources,
 };
 
 /// The adapters that must be there.
@@ -82,7 +81,7 @@ async fn files_over_their_limit_are_refused(source: &dyn AdapterSource) {
     for (name, files) in shelf() {
         let weights = FileLimits::default().with_weights(files.weights.len() as u64 - 1);
         let config = FileLimits { config: files.config.len() as u64 - 1, ..FileLimits::default() };
-        for (limits, file) in [(weights, WEIGHTS), (config, CONFIG)] {
+        for (limits, file) in [(weights, AdapterFiles::WEIGHTS), (config, AdapterFiles::CONFIG)] {
             let error = source.fetch(&name, limits).await.expect_err("too large");
             assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
             assert!(error.report().contains(file), "the file is named: {error:?}");
@@ -95,7 +94,7 @@ async fn through_the_handle(source: &Arc<dyn AdapterSource>) {
     let model = Arc::new(model());
     let sources = Sources::new().with_default(Arc::clone(source)).with("named", Arc::clone(source));
     let options = AdapterOptions::default().with_sources(sources);
-    let adapters = Adapters::open(Arc::clone(&model), options);
+    let adapters = Adapters::with_options(Arc::clone(&model), options);
     for (name, files) in shelf() {
         let fits = Adapter::load(model.network(), &files);
         match (adapters.lease(name.as_str()).await, fits) {

@@ -13,7 +13,7 @@ use openledger_model::AdapterFiles;
 
 use super::{
     AdapterName, AdapterSource, FileLimits, ListAdapters,
-    source::{CONFIG, WEIGHTS, not_found},
+    source::{AT_ONCE, not_found},
     thread::on_thread,
 };
 
@@ -51,11 +51,16 @@ impl Directory {
     }
 
     fn read(&self, name: &AdapterName, limits: FileLimits) -> Result<AdapterFiles> {
-        let stamps = || Ok::<_, Error>([self.stamp(name, CONFIG)?, self.stamp(name, WEIGHTS)?]);
+        let stamps = || {
+            Ok::<_, Error>([
+                self.stamp(name, AdapterFiles::CONFIG)?,
+                self.stamp(name, AdapterFiles::WEIGHTS)?,
+            ])
+        };
         for _ in 0..2 {
             let before = stamps()?;
-            let (config, config_read) = self.read_file(name, CONFIG, limits)?;
-            let (weights, weights_read) = self.read_file(name, WEIGHTS, limits)?;
+            let (config, config_read) = self.read_file(name, AdapterFiles::CONFIG, limits)?;
+            let (weights, weights_read) = self.read_file(name, AdapterFiles::WEIGHTS, limits)?;
             if before == [config_read, weights_read] && before == stamps()? {
                 return Ok(AdapterFiles::new(config, weights));
             }
@@ -82,7 +87,7 @@ impl Directory {
         }
         limits.check(name, file, found.len())?;
         let most = limits.of(file);
-        let mut bytes = Vec::with_capacity(found.len() as usize);
+        let mut bytes = Vec::with_capacity(found.len().min(AT_ONCE) as usize);
         (&mut opened).take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         limits.check(name, file, bytes.len() as u64)?;
         Ok((bytes, stamp))
@@ -126,7 +131,9 @@ impl Directory {
                 let Some(part) = entry.file_name().to_str().map(str::to_owned) else { continue };
                 let Ok(name) = format!("{prefix}{part}").parse::<AdapterName>() else { continue };
                 // Links are followed to adapters, and not to more folders: those may be circles.
-                if self.find(&name, CONFIG).is_ok() && self.find(&name, WEIGHTS).is_ok() {
+                if self.find(&name, AdapterFiles::CONFIG).is_ok()
+                    && self.find(&name, AdapterFiles::WEIGHTS).is_ok()
+                {
                     names.push(name);
                 } else if depth + 1 < MAX_DEPTH && entry.file_type().is_ok_and(|t| t.is_dir()) {
                     folders.push((entry.path(), format!("{name}/"), depth + 1));
@@ -204,6 +211,9 @@ fn kind_of(e: &io::Error) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CONFIG: &str = AdapterFiles::CONFIG;
+    const WEIGHTS: &str = AdapterFiles::WEIGHTS;
 
     fn name(text: &str) -> AdapterName {
         text.parse().unwrap()

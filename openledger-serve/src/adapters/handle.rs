@@ -51,7 +51,7 @@ use crate::Lease;
 /// files.write(folder.join("law"))?;
 ///
 /// let sources = Sources::new().with_default(Directory::open(folder)?);
-/// let adapters = Adapters::open(model, AdapterOptions::default().with_sources(sources));
+/// let adapters = Adapters::with_options(model, AdapterOptions::default().with_sources(sources));
 /// let lease = adapters.lease("law").await?;
 /// assert_eq!(lease.id(), files.id());
 /// assert_eq!(adapters.lease("low").await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -72,11 +72,11 @@ pub(super) struct Inner {
 impl Adapters {
     /// Makes room for adapters of `model` that the application gives.
     pub fn new(model: Arc<Model>) -> Self {
-        Self::open(model, AdapterOptions::default())
+        Self::with_options(model, AdapterOptions::default())
     }
 
     /// Makes room for adapters of `model`.
-    pub fn open(model: Arc<Model>, options: AdapterOptions) -> Self {
+    pub fn with_options(model: Arc<Model>, options: AdapterOptions) -> Self {
         let state = Mutex::new(State::new(&options));
         let fetching = Gate::new(options.max_fetches, options.max_waiting);
         let preparing = Gate::new(options.max_preparations, options.max_waiting);

@@ -41,6 +41,6 @@ pub use handle::Adapters;
 pub use name::AdapterName;
 pub use objects::Objects;
 pub use options::AdapterOptions;
-pub use residency::{AdapterCounts, Residency, Resident, Tier};
-pub use source::{AdapterSource, CONFIG, FileLimits, ListAdapters, WEIGHTS};
+pub use residency::{AdapterCounts, Budget, Residency, Resident, Tier};
+pub use source::{AdapterSource, FileLimits, ListAdapters};
 pub use sources::{Only, Sources};

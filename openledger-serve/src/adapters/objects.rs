@@ -8,10 +8,7 @@ use object_store::{Error as ObjectError, ObjectMeta, ObjectStore, ObjectStoreExt
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_model::AdapterFiles;
 
-use super::{
-    AdapterName, AdapterSource, FileLimits, ListAdapters,
-    source::{CONFIG, WEIGHTS},
-};
+use super::{AdapterName, AdapterSource, FileLimits, ListAdapters, source::AT_ONCE};
 
 /// The most objects that are looked at to list adapters.
 const MAX_OBJECTS: usize = 1 << 17;
@@ -52,7 +49,7 @@ impl Objects {
         let found = self.store.get(&self.path(name, file)).await.map_err(failed)?;
         let meta = found.meta.clone();
         limits.check(name, file, meta.size)?;
-        let mut bytes = Vec::with_capacity(meta.size as usize);
+        let mut bytes = Vec::with_capacity(meta.size.min(AT_ONCE) as usize);
         let mut stream = found.into_stream();
         while let Some(more) = stream.next().await {
             let more = more.map_err(failed)?;
@@ -79,11 +76,11 @@ impl Objects {
 #[async_trait]
 impl AdapterSource for Objects {
     async fn fetch(&self, name: &AdapterName, limits: FileLimits) -> Result<AdapterFiles> {
-        let before = self.look(name, WEIGHTS).await?;
-        limits.check(name, WEIGHTS, before.size)?;
-        let (config, config_read) = self.read(name, CONFIG, limits).await?;
-        let (weights, weights_read) = self.read(name, WEIGHTS, limits).await?;
-        let after = self.look(name, CONFIG).await?;
+        let before = self.look(name, AdapterFiles::WEIGHTS).await?;
+        limits.check(name, AdapterFiles::WEIGHTS, before.size)?;
+        let (config, config_read) = self.read(name, AdapterFiles::CONFIG, limits).await?;
+        let (weights, weights_read) = self.read(name, AdapterFiles::WEIGHTS, limits).await?;
+        let after = self.look(name, AdapterFiles::CONFIG).await?;
         let stamp = |meta: &ObjectMeta| (meta.e_tag.clone(), meta.last_modified, meta.size);
         if stamp(&before) != stamp(&weights_read) || stamp(&config_read) != stamp(&after) {
             let message = format!("`{name}` is being replaced: it changed while it was read");
@@ -117,8 +114,10 @@ impl ListAdapters for Objects {
                 (last.as_ref() == file).then(|| folder.join("/").parse::<AdapterName>().ok())?
             })
         };
-        let whole: std::collections::BTreeSet<AdapterName> = folder(WEIGHTS).collect();
-        let mut names: Vec<_> = folder(CONFIG).filter(|name| whole.contains(name)).collect();
+        let whole: std::collections::BTreeSet<AdapterName> =
+            folder(AdapterFiles::WEIGHTS).collect();
+        let mut names: Vec<_> =
+            folder(AdapterFiles::CONFIG).filter(|name| whole.contains(name)).collect();
         names.sort_unstable();
         Ok(names)
     }

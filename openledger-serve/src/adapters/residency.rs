@@ -10,10 +10,20 @@ use openledger_core::AdapterId;
 pub struct Residency {
     /// Every adapter that is in memory or that an alias was given to, lately used ones first.
     pub adapters: Vec<Resident>,
-    /// Bytes of those that are ready, and how many there may be.
-    pub ready_bytes: [u64; 2],
-    /// Bytes of those in memory, and how many there may be.
-    pub memory_bytes: [u64; 2],
+    /// Bytes of those that are ready.
+    pub ready: Budget,
+    /// Bytes of those in memory.
+    pub memory: Budget,
+}
+
+/// Bytes, and how many there may be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Budget {
+    /// Bytes that are taken.
+    pub used: u64,
+    /// The most that may be.
+    pub max: u64,
 }
 
 /// Where one adapter is.

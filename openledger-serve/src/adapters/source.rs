@@ -8,10 +8,8 @@ use openledger_model::AdapterFiles;
 
 use super::AdapterName;
 
-/// The name of the file that says what an adapter is made of.
-pub const CONFIG: &str = "adapter_config.json";
-/// The name of the file with its matrices.
-pub const WEIGHTS: &str = "adapter_model.safetensors";
+/// The most memory taken because a source says that a file is large: 64 MiB. More is taken as it comes.
+pub(super) const AT_ONCE: u64 = 64 << 20;
 
 /// A place that adapters are fetched from by name. Implement this; give it to [`Sources`](super::Sources).
 ///
@@ -68,9 +66,9 @@ impl FileLimits {
         self
     }
 
-    /// Returns the limit of `file`, [`CONFIG`] or [`WEIGHTS`].
+    /// Returns the limit of `file`, [`AdapterFiles::CONFIG`] or [`AdapterFiles::WEIGHTS`].
     pub fn of(self, file: &str) -> u64 {
-        if file == CONFIG { self.config } else { self.weights }
+        if file == AdapterFiles::CONFIG { self.config } else { self.weights }
     }
 
     /// Refuses `bytes` of `file` if they are too many.

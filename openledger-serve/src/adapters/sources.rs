@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_model::AdapterFiles;
 
-use super::{AdapterName, AdapterSource, CONFIG, FileLimits, WEIGHTS, source::not_found};
+use super::{AdapterName, AdapterSource, FileLimits, source::not_found};
 
 /// The sources adapters are loaded from, and no others.
 ///
@@ -88,8 +88,8 @@ impl Sources {
         files: &AdapterFiles,
         limits: FileLimits,
     ) -> Result<()> {
-        limits.check(&source.name, CONFIG, files.config.len() as u64)?;
-        limits.check(&source.name, WEIGHTS, files.weights.len() as u64)
+        limits.check(&source.name, AdapterFiles::CONFIG, files.config.len() as u64)?;
+        limits.check(&source.name, AdapterFiles::WEIGHTS, files.weights.len() as u64)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
 
 use super::{
-    AdapterCounts, AdapterOptions, Compose, Residency, Resident,
+    AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
     failures::Failures,
     flights::Flights,
     recipe::{Material, Ready},
@@ -236,8 +236,8 @@ impl State {
         adapters.sort_by_key(|resident| (resident.idle.is_none(), resident.idle, resident.id));
         Residency {
             adapters,
-            ready_bytes: [self.ready.used(), self.ready.budget()],
-            memory_bytes: [self.memory.used(), self.memory.budget()],
+            ready: Budget { used: self.ready.used(), max: self.ready.budget() },
+            memory: Budget { used: self.memory.used(), max: self.memory.budget() },
         }
     }
 }

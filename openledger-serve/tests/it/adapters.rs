@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openledger_core::ErrorKind;
 use openledger_model::{Adapter, LoraConfig, Model, testing};
-use openledger_serve::{Adapters, Engine, EngineOptions, Generate};
+use openledger_serve::{AdapterOptions, Adapters, Engine, EngineOptions, Generate};
 use tower::{Service, ServiceExt};
 
 fn adapter(model: &Model, seed: u64) -> Arc<Adapter> {
@@ -44,6 +44,25 @@ async fn replacing_an_alias_changes_new_answers_only() {
     let again = engine.ready().await.unwrap().call(request(lease)).await.unwrap();
     assert_eq!(again.collect_all().await.unwrap().tokens, running.tokens);
     assert_ne!(fresh.tokens, running.tokens);
+}
+
+#[tokio::test]
+async fn answers_go_on_while_an_adapter_is_loaded() {
+    let model = Arc::new(testing::tiny(1).unwrap());
+    let shelf = crate::shelf::Shelf::default();
+    shelf.put("slow", crate::shelf::files(&model, 1));
+    let release = shelf.hold("slow");
+    let adapters = shelf.serve(&model, AdapterOptions::default());
+    let lease = adapters.insert("law", adapter(&model, 1)).unwrap();
+    let mut slow = Box::pin(adapters.lease("slow"));
+    assert!(futures::future::poll_immediate(&mut slow).await.is_none());
+    let mut engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let request = Generate::new(vec![1, 2, 3]).with_adapter(lease).with_max_tokens(20);
+    let answer = engine.ready().await.unwrap().call(request).await.unwrap();
+    assert!(!answer.collect_all().await.unwrap().tokens.is_empty());
+    assert!(futures::future::poll_immediate(&mut slow).await.is_none(), "it is still loaded");
+    drop(release);
+    slow.await.unwrap();
 }
 
 #[test]

@@ -6,7 +6,6 @@ use openledger_core::ErrorKind;
 use openledger_model::{AdapterFiles, Model};
 use openledger_serve::{
     AdapterOptions, Adapters, Directory, Engine, EngineOptions, Generate, Lease, Only, Sources,
-    WEIGHTS,
 };
 use tower::{Service, ServiceExt};
 
@@ -14,7 +13,7 @@ use crate::shelf::{Shelf, config, files, files_like, model};
 
 fn serve(model: &Arc<Model>, folder: &Path) -> Adapters {
     let sources = Sources::new().with_default(Directory::open(folder).unwrap());
-    Adapters::open(Arc::clone(model), AdapterOptions::default().with_sources(sources))
+    Adapters::with_options(Arc::clone(model), AdapterOptions::default().with_sources(sources))
 }
 
 async fn answer(model: &Arc<Model>, lease: &Lease) -> Vec<u32> {
@@ -48,9 +47,12 @@ async fn a_load_that_fails_leaves_the_generation_before_in_its_place() {
         assert_eq!(error.kind(), kind, "{error:?}");
         assert_eq!(adapters.lease("law").await.unwrap().id(), lease.id());
     }
-    fs::remove_file(law.join(WEIGHTS)).unwrap();
+    fs::remove_file(law.join(AdapterFiles::WEIGHTS)).unwrap();
     let error = adapters.load("law").await.unwrap_err();
-    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains(WEIGHTS), "{error}");
+    assert!(
+        error.kind() == ErrorKind::NotFound && error.to_string().contains(AdapterFiles::WEIGHTS),
+        "{error}"
+    );
     fs::remove_dir_all(&law).unwrap();
     assert_eq!(adapters.load("law").await.unwrap_err().kind(), ErrorKind::NotFound);
     let after = adapters.lease("law").await.unwrap();
@@ -71,7 +73,7 @@ async fn a_bad_adapter_is_never_served_in_part_and_a_mended_one_is_found() {
     let error = adapters.lease("law").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("q_proj.lora_A.weight"), "{error}");
-    assert_eq!(adapters.residency().ready_bytes[0], 0);
+    assert_eq!(adapters.residency().ready.used, 0);
     shelf.put("law", good.clone());
     assert_eq!(adapters.lease("law").await.unwrap().id(), good.id());
 }
@@ -102,7 +104,7 @@ async fn what_is_not_allowed_is_not_even_looked_for() {
     shelf.put("theirs/law", files(&model, 2));
     let only = Only::new(shelf.clone(), |name| name.as_str().starts_with("ours/"));
     let options = AdapterOptions::default().with_sources(Sources::new().with_default(only));
-    let adapters = Adapters::open(model, options);
+    let adapters = Adapters::with_options(model, options);
     adapters.lease("ours/law").await.unwrap();
     for name in ["theirs/law", "nobody"] {
         assert_eq!(adapters.lease(name).await.unwrap_err().kind(), ErrorKind::Denied);

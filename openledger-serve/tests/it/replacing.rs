@@ -97,7 +97,7 @@ async fn what_the_application_gave_comes_back_without_a_source() {
     let model = model();
     let room = crate::shelf::ready_bytes(&model);
     let options = AdapterOptions::default().with_ready_bytes(room);
-    let adapters = Adapters::open(model.clone(), options);
+    let adapters = Adapters::with_options(model.clone(), options);
     for seed in 0..20 {
         adapters.insert(&format!("a{seed}"), adapter(&model, seed)).unwrap();
     }
@@ -106,7 +106,7 @@ async fn what_the_application_gave_comes_back_without_a_source() {
         assert_eq!(lease.id(), files(&model, seed).id());
     }
     let residency = adapters.residency();
-    assert_eq!(residency.ready_bytes, [room, room]);
+    assert_eq!((residency.ready.used, residency.ready.max), (room, room));
     assert_eq!(residency.adapters.len(), 20);
     adapters.unload("a3").unwrap();
     assert_eq!(adapters.residency().adapters.len(), 19, "nothing of it stays");
@@ -118,7 +118,7 @@ async fn what_is_held_for_aliases_is_within_memory() {
     let one = Adapter::load(model.network(), &files(&model, 1)).unwrap();
     let bytes = 4 * one.lora().elements() as u64;
     let options = AdapterOptions::default().with_memory_bytes(2 * bytes);
-    let adapters = Adapters::open(model.clone(), options);
+    let adapters = Adapters::with_options(model.clone(), options);
     adapters.insert("a", adapter(&model, 1)).unwrap();
     adapters.insert("b", adapter(&model, 2)).unwrap();
     let error = adapters.insert("c", adapter(&model, 3)).unwrap_err();

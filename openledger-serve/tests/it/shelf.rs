@@ -62,7 +62,7 @@ impl Shelf {
     /// Adapters with this as their default source.
     pub(crate) fn serve(&self, model: &Arc<Model>, options: AdapterOptions) -> Adapters {
         let sources = Sources::new().with_default(self.clone());
-        Adapters::open(Arc::clone(model), options.with_sources(sources))
+        Adapters::with_options(Arc::clone(model), options.with_sources(sources))
     }
 }
 

@@ -115,8 +115,8 @@ async fn what_makes_room_comes_back_from_memory_or_from_its_source() {
     adapters.lease("a1").await.unwrap();
     assert_eq!((shelf.fetches(), adapters.counts().memory_evictions), (4, 2));
     let residency = adapters.residency();
-    let [used, budget] = residency.ready_bytes;
-    assert!(used <= budget && residency.memory_bytes[0] <= residency.memory_bytes[1]);
+    assert!(residency.ready.used <= residency.ready.max);
+    assert!(residency.memory.used <= residency.memory.max);
     assert_eq!(residency.adapters[0].aliases, ["a1"]);
     assert_eq!(residency.adapters[0].tier, Tier::Ready);
     assert_eq!(residency.adapters[0].ranks, [2]);
@@ -239,11 +239,11 @@ async fn ten_thousand_names_and_room_for_sixty_four() {
         let names: Vec<String> = turn.iter().map(|n| format!("tenant-{}/a{n}", n % 100)).collect();
         let leases = join_all(names.iter().map(|name| adapters.lease(name))).await;
         let residency = adapters.residency();
-        for [used, budget] in [residency.ready_bytes, residency.memory_bytes] {
-            assert!(used <= budget, "{used} {budget}");
+        for budget in [residency.ready, residency.memory] {
+            assert!(budget.used <= budget.max, "{budget:?}");
         }
         let ready: u64 = residency.adapters.iter().map(|found| found.ready_bytes).sum();
-        assert_eq!(ready, residency.ready_bytes[0]);
+        assert_eq!(ready, residency.ready.used);
         asked.extend(leases.into_iter().map(|lease| lease.unwrap().id()));
     }
     let counts = adapters.counts();
