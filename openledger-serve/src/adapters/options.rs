@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{FileLimits, Sources};
+use crate::AdapterPrecision;
 
 /// How much memory adapters take, what may be loaded, and how much of it at a time.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct AdapterOptions {
     pub max_bytes: u64,
     /// The largest rank: 512.
     pub max_rank: usize,
+    /// What the numbers of those that are ready are kept in: `f32`.
+    pub precision: AdapterPrecision,
     /// How many are fetched at a time: 8.
     pub max_fetches: usize,
     /// How many are made ready at a time, each on a thread of its own: 2.
@@ -49,6 +52,7 @@ impl Default for AdapterOptions {
             files: FileLimits::default(),
             max_bytes: 2 << 30,
             max_rank: 512,
+            precision: AdapterPrecision::F32,
             max_fetches: 8,
             max_preparations: 2,
             max_waiting: 1024,
@@ -98,6 +102,13 @@ impl AdapterOptions {
     #[must_use]
     pub const fn with_max_rank(mut self, rank: usize) -> Self {
         self.max_rank = rank;
+        self
+    }
+
+    /// Returns this with another precision for adapters that are ready.
+    #[must_use]
+    pub const fn with_precision(mut self, precision: AdapterPrecision) -> Self {
+        self.precision = precision;
         self
     }
 

@@ -6,7 +6,7 @@ use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use openledger_model::{Adapter, AdapterFiles, Combine, Lora, LoraConfig, Network};
 
 use super::{AdapterOptions, tier::Kept};
-use crate::Lease;
+use crate::{AdapterPrecision, Lease};
 
 /// An adapter in memory.
 #[derive(Clone, Debug)]
@@ -32,11 +32,12 @@ pub(super) struct Ready {
     pub(super) ranks: Arc<[usize]>,
 }
 
-/// Limits on one adapter.
+/// How one adapter is made ready, and how large it may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     max_bytes: u64,
     max_rank: usize,
+    precision: AdapterPrecision,
 }
 
 impl Material {
@@ -101,9 +102,8 @@ impl Recipe {
         ranks.sort_unstable();
         ranks.dedup();
         limits.check_rank(ranks.last().copied().unwrap_or(0))?;
-        limits.check_bytes(bytes_of(adapter.lora()))?;
-        let lease = Lease::new(network, &adapter);
-        limits.check_bytes(lease.bytes())?;
+        let lease = Lease::with_precision(network, &adapter, limits.precision);
+        limits.check_bytes(lease.bytes() as u64)?;
         Ok(Ready { lease, ranks: ranks.into() })
     }
 }
@@ -112,7 +112,7 @@ impl Limits {
     pub(super) fn new(options: &AdapterOptions) -> Self {
         // What is larger than all may be would never find room.
         let max_bytes = options.max_bytes.min(options.ready_bytes);
-        Self { max_bytes, max_rank: options.max_rank }
+        Self { max_bytes, max_rank: options.max_rank, precision: options.precision }
     }
 
     fn check_rank(self, rank: usize) -> Result<()> {
@@ -151,7 +151,7 @@ impl Kept for Material {
 
 impl Kept for Ready {
     fn bytes(&self) -> u64 {
-        self.lease.bytes()
+        self.lease.bytes() as u64
     }
 
     fn holds(&self) -> usize {

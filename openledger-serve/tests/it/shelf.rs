@@ -121,5 +121,5 @@ pub(crate) fn adapter(model: &Model, seed: u64) -> Arc<Adapter> {
 
 /// Bytes of one adapter of [`files`], ready.
 pub(crate) fn ready_bytes(model: &Model) -> u64 {
-    openledger_serve::Lease::new(model.network(), &adapter(model, 1)).bytes()
+    openledger_serve::Lease::new(model.network(), &adapter(model, 1)).bytes() as u64
 }

@@ -11,7 +11,7 @@ use std::{
 use futures::future::{join, join_all, poll_immediate};
 use openledger_core::ErrorKind;
 use openledger_model::Model;
-use openledger_serve::{AdapterOptions, FileLimits, Tier};
+use openledger_serve::{AdapterOptions, AdapterPrecision, FileLimits, Tier};
 
 use crate::shelf::{Shelf, config, files, files_like, model, ready_bytes};
 
@@ -253,4 +253,20 @@ async fn ten_thousand_names_and_room_for_sixty_four() {
     assert!(asked.len() > 500, "{}", asked.len());
     let residency = adapters.residency().adapters;
     assert!(residency.iter().all(|found| found.tier > Tier::Source && found.leases == 0));
+}
+
+#[tokio::test]
+async fn what_is_ready_may_be_rounded_to_take_less() {
+    let model = model();
+    let shelf = Shelf::default();
+    let wide = files_like(&model, &config().with_rank(16, 1.0), 1);
+    shelf.put("law", wide.clone());
+    let used = async |precision| {
+        let options = AdapterOptions::default().with_precision(precision);
+        let adapters = shelf.serve(&model, options);
+        assert_eq!(adapters.lease("law").await.unwrap().id(), wide.id());
+        adapters.residency().ready.used
+    };
+    let (whole, rounded) = (used(AdapterPrecision::F32).await, used(AdapterPrecision::Bf16).await);
+    assert_eq!(rounded * 2, whole);
 }
