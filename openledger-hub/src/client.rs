@@ -25,8 +25,10 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pool: Pool<Connector, Empty<Bytes>>,
-    options: HubOptions,
+    pub(crate) options: HubOptions,
     endpoint: Uri,
+    /// What else may help when nobody answers.
+    hint: &'static str,
 }
 
 impl Client {
@@ -36,7 +38,13 @@ impl Client {
         })?;
         check_scheme(&endpoint)?;
         let pool = Pool::builder(TokioExecutor::new()).build(connector()?);
-        Ok(Self { pool, options, endpoint })
+        Ok(Self { pool, options, endpoint, hint: "; `HF_HUB_OFFLINE=1` uses what is cached" })
+    }
+
+    /// Returns this for an endpoint that is no hub.
+    pub(crate) const fn without_hint(mut self) -> Self {
+        self.hint = "";
+        self
     }
 
     /// Returns the URL of a path below the endpoint.
@@ -76,10 +84,7 @@ impl Client {
                 .await
                 .map_err(|_| self.silent(&url))?
                 .map_err(|e| {
-                    let message = format!(
-                        "cannot reach {}; `HF_HUB_OFFLINE=1` uses what is cached",
-                        host(&url)
-                    );
+                    let message = format!("cannot reach {}{}", host(&url), self.hint);
                     Error::new(ErrorKind::Unavailable, message).with_source(e)
                 })?;
             let Some(next) = next(&response, &url)? else { return Ok(response) };

@@ -70,6 +70,13 @@ impl Hub {
         self
     }
 
+    /// Returns this with another limit on the files it downloads, in bytes, and the same connections.
+    #[must_use]
+    pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.options.max_file_bytes = bytes;
+        self
+    }
+
     /// Returns the folder of a repository's files, with all that is wanted in it.
     ///
     /// Asks the hub what the revision is now, and downloads what is not cached. Offline, what is

@@ -9,6 +9,7 @@ mod progress;
 mod repo;
 mod token;
 mod wanted;
+mod web;
 
 pub use hub::Hub;
 pub use options::HubOptions;
@@ -16,3 +17,4 @@ pub use progress::Progress;
 pub use repo::Repo;
 pub use token::Token;
 pub use wanted::Wanted;
+pub use web::{Web, WebFile};

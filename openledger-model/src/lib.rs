@@ -22,8 +22,8 @@ mod tokens;
 mod weights;
 
 pub use adapter::{
-    Adapter, AdapterFiles, Direction, Lora, LoraConfig, Pair, Part, Patterns, Saved, Selection,
-    Start, Table, Targets,
+    Adapter, AdapterFiles, Combine, Composed, Direction, Election, Lora, LoraConfig, Pair, Part,
+    Patterns, Saved, Selection, Start, Table, Targets,
 };
 pub use chat::{Chat, ChatTemplate, Message, Rendered};
 pub use config::{RopeConfig, RopeScaling};

@@ -91,11 +91,17 @@ impl Lease {
         self.0.id
     }
 
-    /// Returns how many bytes it takes, without tables of its own.
+    /// Returns how many bytes it takes, with tables of its own.
     pub fn bytes(&self) -> usize {
         let factors = |site: &Site| 4 * site.factors.as_ref().map_or(0, Vec::len);
         let sites = self.0.sites.values().map(|site| site.up.bytes() + factors(site));
-        sites.chain(self.0.downs.iter().map(Packed::bytes)).sum()
+        let tables = self.0.tables.values().map(|table| 4 * table.data().len());
+        sites.chain(self.0.downs.iter().map(Packed::bytes)).chain(tables).sum()
+    }
+
+    /// How many holds there are on the adapter, this one included.
+    pub(crate) fn holds(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     pub(crate) fn at(&self, site: Param) -> Option<&Site> {

@@ -8,7 +8,12 @@ mod request;
 mod sampling;
 mod stream;
 
-pub use adapters::Adapters;
+#[cfg(any(test, feature = "testing"))]
+pub use adapters::conformance;
+pub use adapters::{
+    AdapterCounts, AdapterName, AdapterOptions, AdapterSource, Adapters, Budget, Compose,
+    Directory, FileLimits, ListAdapters, Objects, Only, Origin, Residency, Resident, Sources, Tier,
+};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{Meter, MeterLayer};
 pub use lease::{AdapterPrecision, Lease};

@@ -132,14 +132,14 @@ fn questions(world: &World, datanets: &[Collected]) -> Result<Vec<Asked>> {
 }
 
 async fn generate(world: &World, trained: &[Trained], asked: &[Asked]) -> Result<Vec<Completion>> {
-    let adapters = Adapters::new();
+    let adapters = Adapters::new(Arc::clone(&world.model));
     for trained in trained {
-        adapters.insert(&trained.name, world.model.network(), &trained.adapter);
+        adapters.insert(&trained.name, Arc::clone(&trained.adapter))?;
     }
     let mut engine = Engine::start(Arc::clone(&world.model), EngineOptions::default())?;
     let mut streams = Vec::new();
     for asked in asked {
-        let lease = adapters.lease(&trained[asked.trained].name)?;
+        let lease = adapters.lease(&trained[asked.trained].name).await?;
         let request =
             Generate::new(asked.tokens.clone()).with_adapter(lease).with_max_tokens(MAX_ANSWER);
         streams.push(engine.ready().await?.call(request).await?);

@@ -4,8 +4,6 @@ use std::path::Path;
 
 use openledger_core::{AdapterId, B256, ContentHash, Error, ErrorKind, Result, file};
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
 /// The largest configuration read: 1 MiB.
 const MAX_CONFIG: u64 = 1 << 20;
 /// The largest file of weights read: 8 GiB.
@@ -22,6 +20,11 @@ pub struct AdapterFiles {
 }
 
 impl AdapterFiles {
+    /// The name of the file with the configuration.
+    pub const CONFIG: &'static str = "adapter_config.json";
+    /// The name of the file with the matrices.
+    pub const WEIGHTS: &'static str = "adapter_model.safetensors";
+
     /// Takes the bytes of both files.
     pub const fn new(config: Vec<u8>, weights: Vec<u8>) -> Self {
         Self { config, weights }
@@ -34,8 +37,8 @@ impl AdapterFiles {
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         Ok(Self {
-            config: file::read(folder.join(CONFIG), MAX_CONFIG)?,
-            weights: file::read(folder.join(WEIGHTS), MAX_WEIGHTS)?,
+            config: file::read(folder.join(Self::CONFIG), MAX_CONFIG)?,
+            weights: file::read(folder.join(Self::WEIGHTS), MAX_WEIGHTS)?,
         })
     }
 
@@ -50,13 +53,13 @@ impl AdapterFiles {
             Error::new(ErrorKind::Unavailable, format!("cannot make `{}`", folder.display()))
                 .with_source(e)
         })?;
-        file::write(folder.join(WEIGHTS), &self.weights)?;
-        file::write(folder.join(CONFIG), &self.config)
+        file::write(folder.join(Self::WEIGHTS), &self.weights)?;
+        file::write(folder.join(Self::CONFIG), &self.config)
     }
 
     /// Returns the adapter's name: the hash of both files.
     pub fn id(&self) -> AdapterId {
-        let files = [(CONFIG, &self.config[..]), (WEIGHTS, &self.weights[..])];
+        let files = [(Self::CONFIG, &self.config[..]), (Self::WEIGHTS, &self.weights[..])];
         AdapterId::from(B256::from(ContentHash::of_files(files)))
     }
 }

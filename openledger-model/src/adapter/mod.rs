@@ -8,6 +8,7 @@
 //! every layer the configuration targets must have its tensors; otherwise it is an error, never an
 //! answer from the base model.
 
+mod compose;
 mod config;
 mod experts;
 mod files;
@@ -22,6 +23,7 @@ mod targets;
 
 use openledger_core::{AdapterId, Result};
 
+pub use compose::{Combine, Composed, Election};
 pub use config::{LoraConfig, Saved, Start};
 pub use files::AdapterFiles;
 pub use lora::Lora;

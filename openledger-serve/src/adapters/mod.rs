@@ -1,65 +1,46 @@
-//! Adapters by name.
+//! Adapters by name, loaded when they are asked for.
+//!
+//! ```text
+//!  name ─▶ alias ─▶ content ─▶ ready? ───────────────────────────────▶ Lease
+//!            │                   │ no                                    ▲
+//!            │                in memory? ────────────▶ parsed, packed ───┤ on a thread of its own
+//!            │                   │ no                        ▲           │
+//!            └─ source ─▶ fetched, hashed ───────────────────┘           │
+//!                        one flight a name        one flight a content ──┘
+//! ```
+//!
+//! Two tiers keep what is used, each within its bytes: `memory` what files hold, `ready` what the engine
+//! multiplies by. What is leased never leaves. Everything is kept by content, so new weights under an
+//! old name are never mixed up with the old.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+mod compose;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod directory;
+mod failures;
+mod flights;
+mod gate;
+mod give;
+mod handle;
+mod load;
+mod name;
+mod objects;
+mod options;
+mod recipe;
+mod residency;
+mod source;
+mod sources;
+mod state;
+mod thread;
+mod tier;
 
-use openledger_core::{Error, ErrorKind, Result};
-use openledger_model::{Adapter, Network};
-
-use crate::Lease;
-
-/// The adapters an application serves, by alias. Clones share them.
-///
-/// An alias names what it was last given. A [`Lease`] names one adapter by content and keeps it:
-/// replacing an alias changes no answer that is under way.
-#[derive(Clone, Default)]
-pub struct Adapters {
-    by_alias: Arc<RwLock<HashMap<String, Lease>>>,
-}
-
-impl Adapters {
-    /// Makes room for adapters.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Gives `alias` to `adapter`, in place of what it named; returns the lease on the new one.
-    pub fn insert(&self, alias: impl Into<String>, network: &Network, adapter: &Adapter) -> Lease {
-        let lease = Lease::new(network, adapter);
-        let mut by_alias = self.by_alias.write().unwrap_or_else(PoisonError::into_inner);
-        by_alias.insert(alias.into(), lease.clone());
-        lease
-    }
-
-    /// Takes the alias away; running answers keep their adapter.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`].
-    pub fn remove(&self, alias: &str) -> Result<()> {
-        let mut by_alias = self.by_alias.write().unwrap_or_else(PoisonError::into_inner);
-        by_alias.remove(alias).map(drop).ok_or_else(|| unknown(alias))
-    }
-
-    /// Takes a lease on what `alias` names now.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`]: an unknown adapter is never answered by the base model.
-    pub fn lease(&self, alias: &str) -> Result<Lease> {
-        let by_alias = self.by_alias.read().unwrap_or_else(PoisonError::into_inner);
-        by_alias.get(alias).cloned().ok_or_else(|| unknown(alias))
-    }
-}
-
-impl fmt::Debug for Adapters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by_alias = self.by_alias.read().unwrap_or_else(PoisonError::into_inner);
-        f.debug_map().entries(by_alias.iter()).finish()
-    }
-}
-
-fn unknown(alias: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("no adapter `{alias}`"))
-}
+pub use compose::Compose;
+pub use directory::Directory;
+pub use give::Origin;
+pub use handle::Adapters;
+pub use name::AdapterName;
+pub use objects::Objects;
+pub use options::AdapterOptions;
+pub use residency::{AdapterCounts, Budget, Residency, Resident, Tier};
+pub use source::{AdapterSource, FileLimits, ListAdapters};
+pub use sources::{Only, Sources};

@@ -77,19 +77,19 @@ async fn tenants_and_adapters_share_nothing() {
 async fn new_weights_under_an_old_name_find_nothing_of_the_old() {
     let engine = engine(EngineOptions::default());
     let model = engine.model();
-    let adapters = Adapters::new();
+    let adapters = Adapters::new(Arc::clone(model));
     let ask_law = || {
         let request = Generate::new(prompt(1)).with_max_tokens(10);
-        ask(&engine, request.with_adapter(adapters.lease("law").unwrap()))
+        ask(&engine, request.with_adapter(adapters.ready("law").unwrap()))
     };
-    let [old, new] = [1, 2].map(|seed| adapter(model, 4, seed));
-    adapters.insert("law", model.network(), &old);
+    let [old, new] = [1, 2].map(|seed| Arc::new(adapter(model, 4, seed)));
+    adapters.insert("law", Arc::clone(&old)).unwrap();
     let before = ask_law().await;
-    adapters.insert("law", model.network(), &new);
+    adapters.insert("law", new).unwrap();
     let after = ask_law().await;
     assert_eq!(after.end().tokens_cached, 0);
     assert_ne!(after.tokens, before.tokens);
-    adapters.insert("law", model.network(), &old);
+    adapters.insert("law", old).unwrap();
     let again = ask_law().await;
     assert_eq!((again.end().tokens_cached, &again.tokens), (70, &before.tokens));
 }

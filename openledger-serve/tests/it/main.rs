@@ -3,7 +3,13 @@
 
 mod adapters;
 mod cache;
+mod composition;
 mod embed;
 mod engine;
+mod faults;
+mod replacing;
 mod scheduling;
+mod shelf;
+mod sources;
 mod support;
+mod tiers;

@@ -1,0 +1,275 @@
+//! From a name to a lease: what waits.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use openledger_core::{AdapterId, Error, Result};
+use openledger_model::AdapterFiles;
+
+use super::{
+    Compose, Sources,
+    handle::Inner,
+    recipe::{Limits, Material, Ready, Recipe},
+    sources::SourceName,
+    state::{Failed, Fetched, Origin, Turn, no_room},
+    thread::on_thread,
+};
+use crate::Lease;
+
+/// Where an adapter was found, and when.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) origin: Origin,
+    pub(super) recipe: Recipe,
+    pub(super) turn: Turn,
+}
+
+impl Inner {
+    /// Finds what `name` names, in memory or at its source.
+    pub(super) async fn locate(self: &Arc<Self>, name: &str) -> Result<Located> {
+        let now = self.options.clock.now();
+        let origin = {
+            let mut state = self.lock();
+            let origin = match state.aliases.get(name) {
+                Some(alias) => alias.origin.clone(),
+                None => Origin::Source(self.options.sources.parse(name)?),
+            };
+            if let Some(Fetched { material, turn }) = state.take_memory(name, now) {
+                return Ok(Located { origin, recipe: Recipe::One(material), turn });
+            }
+            origin
+        };
+        self.realise(&origin, false).await
+    }
+
+    /// Finds what is at `origin`; with `fresh` what is there now, not what was.
+    pub(super) async fn realise(self: &Arc<Self>, origin: &Origin, fresh: bool) -> Result<Located> {
+        let (recipe, turn) = match origin {
+            Origin::Composed(Compose { parts, combine }) => {
+                let turn = self.lock().next_turn();
+                let parts = parts.iter().map(|(name, coefficient)| {
+                    let (this, name, coefficient) = (Arc::clone(self), name.clone(), *coefficient);
+                    async move { Ok::<_, Error>((this.part(&name, fresh).await?, coefficient)) }
+                });
+                (Recipe::Several(*combine, try_join_all(parts).await?), turn)
+            }
+            single => {
+                let Fetched { material, turn } = self.single(single, fresh).await?;
+                (Recipe::One(material), turn)
+            }
+        };
+        Ok(Located { origin: origin.clone(), recipe, turn })
+    }
+
+    /// Finds a part of a composition.
+    async fn part(self: &Arc<Self>, name: &str, fresh: bool) -> Result<Material> {
+        let now = self.options.clock.now();
+        let origin = {
+            let mut state = self.lock();
+            let known = state.take_memory(name, now).filter(|_| !fresh);
+            if let Some(Fetched { material, .. }) = known {
+                return Ok(material);
+            }
+            let known = state.aliases.get(name).map(|alias| alias.origin.clone());
+            match known {
+                Some(origin) => origin,
+                None => Origin::Source(self.options.sources.parse(name)?),
+            }
+        };
+        if let Origin::Composed(_) = origin {
+            let message = format!("`{name}` is composed itself: name its parts");
+            return Err(Error::invalid(message));
+        }
+        let Fetched { material, turn } = self.single(&origin, fresh).await?;
+        let mut state = self.lock();
+        if !state.aliases.contains_key(name) {
+            // Whoever asks for it next finds it in memory.
+            state.settle(name, (&origin, material.id(), turn), None);
+        }
+        Ok(material)
+    }
+
+    async fn single(self: &Arc<Self>, origin: &Origin, fresh: bool) -> Result<Fetched> {
+        match origin {
+            Origin::Held(material) => {
+                Ok(Fetched { material: material.clone(), turn: self.lock().next_turn() })
+            }
+            Origin::Source(name) => self.fetch(name, fresh).await,
+            Origin::Composed(_) => Err(Error::invalid("a composition is no part")),
+        }
+    }
+
+    async fn fetch(self: &Arc<Self>, name: &SourceName, fresh: bool) -> Result<Fetched> {
+        let now = self.options.clock.now();
+        let failed = Failed::Fetch(name.clone());
+        let flight = {
+            let mut state = self.lock();
+            let under_way = if fresh { None } else { state.fetches.join(name) };
+            match under_way {
+                Some(flight) => flight,
+                None => {
+                    let known = state.failures.check(&failed, now).filter(|_| !fresh);
+                    if let Some(error) = known {
+                        return Err(error);
+                    }
+                    let turn = state.next_turn();
+                    let work = Arc::clone(self).fetch_now(name.clone(), turn);
+                    state.fetches.begin(name.clone(), work)
+                }
+            }
+        };
+        flight.land().await
+    }
+
+    async fn fetch_now(self: Arc<Self>, name: SourceName, turn: Turn) -> Result<Fetched> {
+        let permit =
+            self.fetching.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        let began = self.options.clock.now();
+        let files = async {
+            let files = self.options.sources.fetch(&name, self.options.files).await?;
+            Sources::check(&name, &files, self.options.files)?;
+            on_thread(move || Ok((files.id(), Arc::new(files)))).await
+        };
+        let fetched: Result<(AdapterId, Arc<AdapterFiles>)> = files.await;
+        drop(permit);
+        let now = self.options.clock.now();
+        let (result, left) = {
+            let mut state = self.lock();
+            match fetched {
+                Ok((id, files)) => {
+                    state.counts.fetches += 1;
+                    state.counts.fetching += now.saturating_duration_since(began);
+                    state.failures.forget(&Failed::Fetch(name));
+                    let material = Material::Files(id, files);
+                    // What has no room in memory is fetched again when it is asked for again.
+                    let left = state.memory.keep(id, material.clone(), now).unwrap_or_default();
+                    (Ok(Fetched { material, turn }), left)
+                }
+                Err(error) => {
+                    state.counts.failures += 1;
+                    state.failures.note(Failed::Fetch(name), &error, now);
+                    (Err(error), Vec::new())
+                }
+            }
+        };
+        drop(left);
+        result
+    }
+
+    /// Makes ready what `name` names, and lets it name that from then on.
+    pub(super) async fn prepare_named(
+        self: &Arc<Self>,
+        name: &str,
+        located: Located,
+    ) -> Result<Lease> {
+        let Located { origin, recipe, turn } = located;
+        let id = recipe.id();
+        let prepared = self.prepare(recipe).await;
+        let now = self.options.clock.now();
+        let mut state = self.lock();
+        let dropped = match &prepared {
+            Ok(lease) => state.settle(name, (&origin, id, turn), Some(lease)),
+            // It is in memory, so that the next try needs no source.
+            Err(error) if error.is_retryable() => {
+                let new = !state.aliases.contains_key(name);
+                new.then(|| state.settle(name, (&origin, id, turn), None)).flatten()
+            }
+            Err(error) => {
+                if let Origin::Source(source) = origin {
+                    state.failures.note(Failed::Fetch(source), error, now);
+                }
+                None
+            }
+        };
+        drop(state);
+        drop(dropped);
+        prepared
+    }
+
+    /// Makes an adapter ready, unless it is.
+    pub(super) async fn prepare(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
+        let now = self.options.clock.now();
+        let id = recipe.id();
+        let flight = {
+            let mut state = self.lock();
+            if let Some(ready) = state.ready.take(id, now) {
+                return Ok(ready.lease);
+            }
+            match state.preparations.join(&id) {
+                Some(flight) => flight,
+                None => {
+                    if let Some(error) = state.failures.check(&Failed::Prepare(id), now) {
+                        return Err(error);
+                    }
+                    let work = Arc::clone(self).prepare_now(recipe);
+                    state.preparations.begin(id, work)
+                }
+            }
+        };
+        Ok(flight.land().await?.lease)
+    }
+
+    async fn prepare_now(self: Arc<Self>, recipe: Recipe) -> Result<Ready> {
+        // While all that is ready is leased, no work is done for nothing.
+        self.check_room(1)?;
+        let permit =
+            self.preparing.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        let began = self.options.clock.now();
+        let (id, parts) = (recipe.id(), recipe.parts());
+        let (model, limits) = (Arc::clone(&self.model), Limits::new(&self.options));
+        let prepared = on_thread(move || {
+            let prepared = recipe.prepare(model.network(), limits);
+            // Work that nobody waits for any more counts as work until its end.
+            drop(permit);
+            prepared
+        });
+        let prepared = prepared.await;
+        let now = self.options.clock.now();
+        match prepared {
+            Ok(ready) => {
+                {
+                    let mut state = self.lock();
+                    state.counts.preparations += 1;
+                    state.counts.preparing += now.saturating_duration_since(began);
+                    state.failures.forget(&Failed::Prepare(id));
+                }
+                self.admit(ready)
+            }
+            Err(error) => {
+                let mut state = self.lock();
+                state.counts.failures += 1;
+                state.failures.note(Failed::Prepare(id), &error, now);
+                // Its source may have a better one by the next try.
+                let left: Vec<_> = parts.iter().map(|part| state.distrust(*part)).collect();
+                drop(state);
+                drop(left);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps what is ready, in the place of what nobody leases.
+    pub(super) fn admit(&self, ready: Ready) -> Result<Ready> {
+        let now = self.options.clock.now();
+        let id = ready.lease.id();
+        let left = {
+            let mut state = self.lock();
+            if let Some(known) = state.ready.take(id, now) {
+                return Ok(known);
+            }
+            state.ready.keep(id, ready.clone(), now).map_err(|full| {
+                state.counts.refusals += 1;
+                no_room(full)
+            })?
+        };
+        drop(left);
+        Ok(ready)
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let mut state = self.lock();
+        let Err(full) = state.ready.check_room(bytes) else { return Ok(()) };
+        state.counts.refusals += 1;
+        Err(no_room(full))
+    }
+}

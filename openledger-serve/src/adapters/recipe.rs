@@ -1,0 +1,164 @@
+//! What adapters are made ready from.
+
+use std::sync::Arc;
+
+use openledger_core::{AdapterId, Error, ErrorKind, Result};
+use openledger_model::{Adapter, AdapterFiles, Combine, Lora, LoraConfig, Network};
+
+use super::{AdapterOptions, tier::Kept};
+use crate::{AdapterPrecision, Lease};
+
+/// An adapter in memory.
+#[derive(Clone, Debug)]
+pub(super) enum Material {
+    /// As its source has it: smaller, because files often have two bytes an element.
+    Files(AdapterId, Arc<AdapterFiles>),
+    /// As the application gave it.
+    Adapter(Arc<Adapter>),
+}
+
+/// How an adapter is made ready.
+#[derive(Clone, Debug)]
+pub(super) enum Recipe {
+    One(Material),
+    Several(Combine, Vec<(Material, f64)>),
+}
+
+/// An adapter to multiply by.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) lease: Lease,
+    /// Its ranks, ascending.
+    pub(super) ranks: Arc<[usize]>,
+}
+
+/// How one adapter is made ready, and how large it may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    max_bytes: u64,
+    max_rank: usize,
+    precision: AdapterPrecision,
+}
+
+impl Material {
+    pub(super) fn id(&self) -> AdapterId {
+        match self {
+            Self::Files(id, _) => *id,
+            Self::Adapter(adapter) => adapter.id(),
+        }
+    }
+
+    fn load(&self, network: &Network, limits: Limits) -> Result<Arc<Adapter>> {
+        match self {
+            Self::Files(_, files) => {
+                // Ranks are known before any matrix is.
+                let config = LoraConfig::parse(&files.config)?;
+                let others = config.rank_pattern.0.iter().map(|(_, rank)| *rank);
+                limits.check_rank(others.chain([config.rank]).max().unwrap_or(0))?;
+                Adapter::load(network, files).map(Arc::new)
+            }
+            Self::Adapter(adapter) => Ok(Arc::clone(adapter)),
+        }
+    }
+}
+
+impl Recipe {
+    /// Names what comes out.
+    pub(super) fn id(&self) -> AdapterId {
+        match self {
+            Self::One(material) => material.id(),
+            Self::Several(combine, parts) => {
+                combine.id(parts.iter().map(|(part, coefficient)| (part.id(), *coefficient)))
+            }
+        }
+    }
+
+    /// Names what goes in.
+    pub(super) fn parts(&self) -> Vec<AdapterId> {
+        match self {
+            Self::One(material) => vec![material.id()],
+            Self::Several(_, parts) => parts.iter().map(|(part, _)| part.id()).collect(),
+        }
+    }
+
+    /// Parses, checks, composes and packs: milliseconds, or more for a composition that is not a sum.
+    ///
+    /// # Errors
+    /// Those of [`Adapter::load`] and [`Combine::adapters`]; [`ErrorKind::Limit`].
+    pub(super) fn prepare(&self, network: &Network, limits: Limits) -> Result<Ready> {
+        let adapter = match self {
+            Self::One(material) => material.load(network, limits)?,
+            Self::Several(combine, parts) => {
+                let parts = parts
+                    .iter()
+                    .map(|(part, coefficient)| Ok((part.load(network, limits)?, *coefficient)))
+                    .collect::<Result<Vec<(Arc<Adapter>, f64)>>>()?;
+                let parts: Vec<(&Adapter, f64)> =
+                    parts.iter().map(|(part, coefficient)| (&**part, *coefficient)).collect();
+                Arc::new(combine.adapters(network, &parts)?.adapter)
+            }
+        };
+        let mut ranks: Vec<usize> = adapter.lora().pairs().map(|(_, pair)| pair.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        limits.check_rank(ranks.last().copied().unwrap_or(0))?;
+        let lease = Lease::with_precision(network, &adapter, limits.precision);
+        limits.check_bytes(lease.bytes() as u64)?;
+        Ok(Ready { lease, ranks: ranks.into() })
+    }
+}
+
+impl Limits {
+    pub(super) fn new(options: &AdapterOptions) -> Self {
+        // What is larger than all may be would never find room.
+        let max_bytes = options.max_bytes.min(options.ready_bytes);
+        Self { max_bytes, max_rank: options.max_rank, precision: options.precision }
+    }
+
+    fn check_rank(self, rank: usize) -> Result<()> {
+        if rank <= self.max_rank {
+            return Ok(());
+        }
+        let message = format!("the adapter has rank {rank}, at most {} is served", self.max_rank);
+        Err(Error::new(ErrorKind::Limit, message))
+    }
+
+    fn check_bytes(self, bytes: u64) -> Result<()> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let message =
+            format!("the adapter takes {bytes} bytes of memory, {} are allowed", self.max_bytes);
+        Err(Error::new(ErrorKind::Limit, message))
+    }
+}
+
+impl Kept for Material {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Files(_, files) => (files.config.len() + files.weights.len()) as u64,
+            Self::Adapter(adapter) => bytes_of(adapter.lora()),
+        }
+    }
+
+    fn holds(&self) -> usize {
+        match self {
+            Self::Files(_, files) => Arc::strong_count(files),
+            Self::Adapter(adapter) => Arc::strong_count(adapter),
+        }
+    }
+}
+
+impl Kept for Ready {
+    fn bytes(&self) -> u64 {
+        self.lease.bytes() as u64
+    }
+
+    fn holds(&self) -> usize {
+        self.lease.holds()
+    }
+}
+
+fn bytes_of(lora: &Lora) -> u64 {
+    (lora.elements() * size_of::<f32>()) as u64
+}

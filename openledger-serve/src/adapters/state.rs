@@ -1,0 +1,252 @@
+//! What is known of adapters at one time. Nothing here waits.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use openledger_core::{AdapterId, Error, ErrorKind, Result};
+
+use super::{
+    AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
+    failures::Failures,
+    flights::Flights,
+    recipe::{Material, Ready},
+    residency,
+    sources::SourceName,
+    tier::{Full, Kept, Tier},
+};
+use crate::Lease;
+
+pub(super) struct State {
+    pub(super) aliases: HashMap<Arc<str>, Alias>,
+    pub(super) memory: Tier<Material>,
+    pub(super) ready: Tier<Ready>,
+    pub(super) fetches: Flights<SourceName, Fetched>,
+    pub(super) preparations: Flights<AdapterId, Ready>,
+    pub(super) failures: Failures<Failed>,
+    pub(super) counts: AdapterCounts,
+    turn: Turn,
+    sweep_at: usize,
+}
+
+/// Which of two things happened later.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Turn(u64);
+
+/// What an alias names, and since when.
+#[derive(Clone, Debug)]
+pub(super) struct Alias {
+    pub(super) origin: Origin,
+    pub(super) id: AdapterId,
+    pub(super) turn: Turn,
+    /// What it keeps ready.
+    pub(super) pinned: Option<Lease>,
+    /// Whether it was given on purpose; others are forgotten with what they name.
+    pub(super) given: bool,
+}
+
+/// Where what an alias names comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    Held(Material),
+    Source(SourceName),
+    Composed(Compose),
+}
+
+/// What came from a source, and when it was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched {
+    pub(super) material: Material,
+    pub(super) turn: Turn,
+}
+
+/// What may fail.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Failed {
+    Fetch(SourceName),
+    Prepare(AdapterId),
+}
+
+impl State {
+    pub(super) fn new(options: &AdapterOptions) -> Self {
+        let [first, longest] = options.failures;
+        Self {
+            aliases: HashMap::new(),
+            memory: Tier::new(options.memory_bytes),
+            ready: Tier::new(options.ready_bytes),
+            fetches: Flights::new(),
+            preparations: Flights::new(),
+            failures: Failures::new(first, longest),
+            counts: AdapterCounts::default(),
+            turn: Turn(0),
+            sweep_at: 1024,
+        }
+    }
+
+    pub(super) fn next_turn(&mut self) -> Turn {
+        self.turn.0 += 1;
+        self.turn
+    }
+
+    /// Takes what `alias` names, if it is ready.
+    pub(super) fn take_ready(&mut self, alias: &str, now: Instant) -> Option<Lease> {
+        let id = self.aliases.get(alias)?.id;
+        Some(self.ready.take(id, now)?.lease)
+    }
+
+    /// Takes what `alias` names, if it is in memory.
+    pub(super) fn take_memory(&mut self, alias: &str, now: Instant) -> Option<Fetched> {
+        let Alias { id, turn, .. } = *self.aliases.get(alias)?;
+        Some(Fetched { material: self.memory.take(id, now)?, turn })
+    }
+
+    /// Lets `alias` name `id`, unless it was given to something later than `turn`.
+    ///
+    /// Returns what it kept ready, for the caller to drop.
+    pub(super) fn settle(
+        &mut self,
+        alias: &str,
+        (origin, id, turn): (&Origin, AdapterId, Turn),
+        ready: Option<&Lease>,
+    ) -> Option<Lease> {
+        if let Some(known) = self.aliases.get_mut(alias) {
+            if known.turn >= turn {
+                return None;
+            }
+            (known.id, known.turn) = (id, turn);
+            // What is pinned is what the alias names.
+            return known
+                .pinned
+                .as_mut()
+                .zip(ready)
+                .map(|(pin, l)| std::mem::replace(pin, l.clone()));
+        }
+        self.sweep();
+        let alias = Arc::from(alias);
+        let new = Alias { origin: origin.clone(), id, turn, pinned: None, given: false };
+        self.aliases.insert(alias, new);
+        None
+    }
+
+    /// Gives `alias` to what is ready, whatever it named before; returns that.
+    pub(super) fn give(&mut self, alias: &str, origin: Origin, ready: &Lease) -> Option<Alias> {
+        let turn = self.next_turn();
+        let pinned = self.aliases.get(alias).is_some_and(|known| known.pinned.is_some());
+        let pinned = pinned.then(|| ready.clone());
+        let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
+        self.aliases.insert(Arc::from(alias), new)
+    }
+
+    /// Checks that `alias` names `expected`.
+    pub(super) fn check_named(&self, alias: &str, expected: Option<AdapterId>) -> Result<()> {
+        let named = self.aliases.get(alias).map(|alias| alias.id);
+        if named == expected {
+            return Ok(());
+        }
+        let say =
+            |id: Option<AdapterId>| id.map_or_else(|| "nothing".to_owned(), |id| id.to_string());
+        let message = format!("`{alias}` names {}, not {} as expected", say(named), say(expected));
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Takes out of the tiers what nobody leases of `id`, for the caller to drop.
+    pub(super) fn release(&mut self, id: AdapterId) -> (Option<Ready>, Option<Material>) {
+        let leased = self.ready.iter().any(|(other, ready, _)| other == id && ready.holds() > 1);
+        let ready = if leased { None } else { self.ready.remove(id) };
+        (ready, self.memory.remove(id))
+    }
+
+    /// Takes `id` out of memory, if nothing good came of it yet and it could be fetched again.
+    pub(super) fn distrust(&mut self, id: AdapterId) -> Option<Material> {
+        let held = |alias: &Alias| alias.id == id && matches!(alias.origin, Origin::Held(_));
+        if self.ready.contains(id) || self.aliases.values().any(held) {
+            return None;
+        }
+        self.memory.remove(id)
+    }
+
+    /// Forgets names that were only asked for and name nothing in memory.
+    fn sweep(&mut self) {
+        if self.aliases.len() < self.sweep_at {
+            return;
+        }
+        let (memory, ready) = (&self.memory, &self.ready);
+        self.aliases.retain(|_, alias| {
+            let there = memory.contains(alias.id) || ready.contains(alias.id);
+            alias.given || alias.pinned.is_some() || there
+        });
+        self.sweep_at = 1024 + 2 * self.aliases.len();
+    }
+
+    pub(super) fn counts(&self) -> AdapterCounts {
+        AdapterCounts {
+            ready_evictions: self.ready.evictions(),
+            memory_evictions: self.memory.evictions(),
+            ..self.counts
+        }
+    }
+
+    pub(super) fn residency(&self, now: Instant) -> Residency {
+        let mut by_id: BTreeMap<AdapterId, Resident> = BTreeMap::new();
+        let blank = |id| Resident {
+            id,
+            aliases: Vec::new(),
+            tier: residency::Tier::Source,
+            ranks: Vec::new(),
+            ready_bytes: 0,
+            memory_bytes: 0,
+            pinned: false,
+            leases: 0,
+            idle: None,
+        };
+        let sooner = |known: Option<Duration>, used: Instant| {
+            let idle = now.saturating_duration_since(used);
+            Some(known.map_or(idle, |known| known.min(idle)))
+        };
+        for (id, material, used) in self.memory.iter() {
+            let resident = by_id.entry(id).or_insert_with(|| blank(id));
+            resident.tier = residency::Tier::Memory;
+            resident.memory_bytes = material.bytes();
+            resident.idle = sooner(resident.idle, used);
+        }
+        for (id, ready, used) in self.ready.iter() {
+            let resident = by_id.entry(id).or_insert_with(|| blank(id));
+            resident.tier = residency::Tier::Ready;
+            resident.ready_bytes = ready.bytes();
+            resident.ranks = ready.ranks.to_vec();
+            resident.leases = ready.holds() - 1;
+            resident.idle = sooner(resident.idle, used);
+        }
+        for (name, alias) in &self.aliases {
+            if !alias.given && !by_id.contains_key(&alias.id) {
+                continue;
+            }
+            let resident = by_id.entry(alias.id).or_insert_with(|| blank(alias.id));
+            resident.aliases.push(name.to_string());
+            if alias.pinned.is_some() {
+                resident.pinned = true;
+                resident.leases = resident.leases.saturating_sub(1);
+            }
+        }
+        let mut adapters: Vec<Resident> = by_id.into_values().collect();
+        adapters.iter_mut().for_each(|resident| resident.aliases.sort_unstable());
+        // Those that are nowhere come last.
+        adapters.sort_by_key(|resident| (resident.idle.is_none(), resident.idle, resident.id));
+        Residency {
+            adapters,
+            ready: Budget { used: self.ready.used(), max: self.ready.budget() },
+            memory: Budget { used: self.memory.used(), max: self.memory.budget() },
+        }
+    }
+}
+
+/// The error when everything that is ready is leased. It passes.
+pub(super) fn no_room(full: Full) -> Error {
+    let message = format!(
+        "no room for another adapter: {} of {} bytes are leased; wait for answers to end",
+        full.used, full.budget
+    );
+    Error::new(ErrorKind::Limit, message).with_retryable(true)
+}
