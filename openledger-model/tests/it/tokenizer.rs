@@ -131,3 +131,17 @@ proptest! {
         prop_assert_eq!(streamed, tokenizer.decode(&tokens).unwrap());
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn text_from_elsewhere_never_becomes_a_special_token(
+        parts in proptest::collection::vec("(<s>|</s>|<|/|s|>|[a-z ]|\\PC){0,4}", 0..8),
+    ) {
+        let tokenizer = openledger_model::Tokenizer::train(&[], 258).unwrap();
+        let special = ["<s>", "</s>"].map(|text| tokenizer.token(text).unwrap());
+        let text = parts.concat();
+        let tokens = tokenizer.for_data().unwrap().encode(&text).unwrap();
+        proptest::prop_assert!(!tokens.iter().any(|token| special.contains(token)), "{text}");
+        proptest::prop_assert_eq!(tokenizer.spell(&tokens).unwrap(), text);
+    }
+}
