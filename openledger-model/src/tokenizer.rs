@@ -134,12 +134,17 @@ impl Tokenizer {
     /// # Ok::<(), openledger_core::Error>(())
     /// ```
     pub fn for_data(&self) -> Result<DataTokenizer> {
-        let failed = |e| Error::invalid("the tokenizer needs its added tokens").with_source(e);
-        let mut json: Value = serde_json::from_slice(&self.to_json()).map_err(failed)?;
+        let needs = || Error::invalid("the tokenizer needs its added tokens");
+        let mut json: Value =
+            serde_json::from_slice(&self.to_json()).map_err(|e| needs().with_source(e))?;
+        // What stands for anything the vocabulary lacks says nothing.
+        let unknown = json["model"]["unk_token"].as_str().and_then(|text| self.token(text));
+        let unknown = unknown.map(u64::from).or_else(|| json["model"]["unk_id"].as_u64());
         json["added_tokens"] = Value::Array(Vec::new());
+        let plain = Self::parse(json.to_string().as_bytes()).map_err(|e| needs().with_source(e))?;
         let added = self.0.get_added_tokens_decoder().into_iter();
-        let special = added.filter(|(_, token)| token.special).map(|(id, _)| id).collect();
-        Ok(DataTokenizer { plain: Self::parse(json.to_string().as_bytes())?, special })
+        let special = added.filter(|(id, token)| token.special && unknown != Some((*id).into()));
+        Ok(DataTokenizer { plain, special: special.map(|(id, _)| id).collect() })
     }
 
     /// Joins tokens to text, leaving out special ones. Bytes that are not UTF-8 become U+FFFD.
