@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapters;
+mod citations;
 mod engine;
 mod layer;
 mod lease;
@@ -9,10 +10,11 @@ mod sampling;
 mod stream;
 
 pub use adapters::Adapters;
+pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{Meter, MeterLayer};
 pub use lease::{AdapterPrecision, Lease};
-pub use request::Generate;
+pub use request::{Credential, Generate, Question};
 pub use sampling::Sampling;
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
-use openledger_core::{Error, ErrorKind, Result};
+use openledger_core::{Error, ErrorKind, Receipt, Result, message::Signed};
+
+use crate::Citations;
 
 /// One thing that happened to an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,10 @@ pub enum Event {
         /// How likely it was, if that was asked for.
         logprobs: Option<Logprobs>,
     },
+    /// Which rows the whole answer cites; before the end, from a stack that puts rows into prompts.
+    Cited(Citations),
+    /// The node's signed word for the whole answer; before the end, if that was asked for.
+    Receipt(Box<Signed<Receipt>>),
     /// The answer is over; nothing follows.
     End(End),
 }
@@ -108,13 +114,21 @@ impl TokenStream {
     /// # Errors
     /// The error the stream ends with; [`ErrorKind::Unavailable`] if it just stops.
     pub async fn collect_all(mut self) -> Result<Completion> {
-        let mut completion = Completion { tokens: Vec::new(), text: String::new(), end: None };
+        let mut completion = Completion {
+            tokens: Vec::new(),
+            text: String::new(),
+            citations: None,
+            receipt: None,
+            end: None,
+        };
         while let Some(event) = self.next().await {
             match event? {
                 Event::Token { token, text, .. } => {
                     completion.tokens.push(token);
                     completion.text.push_str(&text);
                 }
+                Event::Cited(citations) => completion.citations = Some(citations),
+                Event::Receipt(receipt) => completion.receipt = Some(*receipt),
                 Event::End(end) => {
                     completion.text.push_str(&end.text);
                     completion.end = Some(end);
@@ -150,6 +164,10 @@ pub struct Completion {
     pub tokens: Vec<u32>,
     /// Their text.
     pub text: String,
+    /// Which rows it cites, if rows were put into the prompt.
+    pub citations: Option<Citations>,
+    /// The node's signed word for it, if that was asked for.
+    pub receipt: Option<Signed<Receipt>>,
     end: Option<End>,
 }
 
