@@ -1,5 +1,18 @@
 //! Policies around an engine, each usable alone in anybody's tower stack.
+//!
+//! ```text
+//! TraceLayer ─▶ PinLayer ─▶ LimitLayer ─▶ GroundLayer ─▶ PayLayer ─▶ MeterLayer ─▶ ReceiptLayer ─▶ Engine
+//!                choose        refuse       prompt         reserve      count          record
+//! ```
+//!
+//! Each is a `Policy`; what it has to see through to the end, however that comes, it does as a `Watch`.
 
 mod meter;
+mod policy;
+mod totals;
+mod watch;
 
-pub use meter::{Meter, MeterLayer};
+pub use meter::MeterLayer;
+pub use policy::{Around, Next, Policy};
+pub use totals::{Total, Totals};
+pub use watch::{Asked, Outcome, Usage, Watch};
