@@ -12,7 +12,10 @@ mod stream;
 pub use adapters::Adapters;
 pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
-pub use layer::{Around, Asked, MeterLayer, Next, Outcome, Policy, Total, Totals, Usage, Watch};
+pub use layer::{
+    Around, Asked, LimitLayer, Limits, MeterLayer, Next, Outcome, PinLayer, Policy, Total, Totals,
+    Usage, Watch,
+};
 pub use lease::{AdapterPrecision, Lease};
 pub use request::{Credential, Generate, Question};
 pub use sampling::Sampling;

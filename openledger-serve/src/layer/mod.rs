@@ -7,12 +7,16 @@
 //!
 //! Each is a `Policy`; what it has to see through to the end, however that comes, it does as a `Watch`.
 
+mod limit;
 mod meter;
+mod pin;
 mod policy;
 mod totals;
 mod watch;
 
+pub use limit::{LimitLayer, Limits};
 pub use meter::MeterLayer;
+pub use pin::PinLayer;
 pub use policy::{Around, Next, Policy};
 pub use totals::{Total, Totals};
 pub use watch::{Asked, Outcome, Usage, Watch};

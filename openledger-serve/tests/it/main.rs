@@ -7,3 +7,4 @@ mod embed;
 mod engine;
 mod scheduling;
 mod support;
+mod layer;
