@@ -13,8 +13,8 @@ pub use adapters::Adapters;
 pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{
-    Around, Asked, LimitLayer, Limits, MeterLayer, Next, Outcome, PinLayer, Policy, Total, Totals,
-    Usage, Watch,
+    Around, Asked, GroundLayer, GroundOptions, LimitLayer, Limits, MeterLayer, Next, Outcome,
+    PinLayer, Policy, Total, Totals, Usage, Watch,
 };
 pub use lease::{AdapterPrecision, Lease};
 pub use request::{Credential, Generate, Question};

@@ -7,6 +7,7 @@
 //!
 //! Each is a `Policy`; what it has to see through to the end, however that comes, it does as a `Watch`.
 
+mod ground;
 mod limit;
 mod meter;
 mod pin;
@@ -14,6 +15,7 @@ mod policy;
 mod totals;
 mod watch;
 
+pub use ground::{GroundLayer, GroundOptions};
 pub use limit::{LimitLayer, Limits};
 pub use meter::MeterLayer;
 pub use pin::PinLayer;

@@ -1,5 +1,6 @@
 //! Layers: each alone, all in a stack, and whatever way an answer ends.
 
+mod ground;
 mod limit;
 mod pin;
 mod script;
