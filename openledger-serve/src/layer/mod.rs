@@ -10,6 +10,7 @@
 mod ground;
 mod limit;
 mod meter;
+pub mod pay;
 mod pin;
 mod policy;
 mod totals;
@@ -18,6 +19,7 @@ mod watch;
 pub use ground::{GroundLayer, GroundOptions};
 pub use limit::{LimitLayer, Limits};
 pub use meter::MeterLayer;
+pub use pay::{Account, Accounts, Hold, PayLayer, PaymentRequired, Till};
 pub use pin::PinLayer;
 pub use policy::{Around, Next, Policy};
 pub use totals::{Total, Totals};
