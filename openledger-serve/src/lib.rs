@@ -13,9 +13,9 @@ pub use adapters::Adapters;
 pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{
-    Account, Accounts, Around, Asked, GroundLayer, GroundOptions, Hold, LimitLayer, Limits,
-    MeterLayer, Next, Outcome, PayLayer, PaymentRequired, PinLayer, Policy, Till, Total, Totals,
-    Usage, Watch, pay,
+    Account, Accounts, Answer, Around, Asked, AttributeLayer, GroundLayer, GroundOptions, Hold,
+    LimitLayer, Limits, MeterLayer, Next, Outcome, Overflow, PayLayer, PaymentRequired, PinLayer,
+    Policy, QueueOptions, QueueStats, Till, Total, Totals, Usage, Watch, pay,
 };
 pub use lease::{AdapterPrecision, Lease};
 pub use request::{Credential, Generate, Question};

@@ -7,6 +7,7 @@
 //!
 //! Each is a `Policy`; what it has to see through to the end, however that comes, it does as a `Watch`.
 
+mod attribute;
 mod ground;
 mod limit;
 mod meter;
@@ -16,6 +17,7 @@ mod policy;
 mod totals;
 mod watch;
 
+pub use attribute::{Answer, AttributeLayer, Overflow, QueueOptions, QueueStats};
 pub use ground::{GroundLayer, GroundOptions};
 pub use limit::{LimitLayer, Limits};
 pub use meter::MeterLayer;

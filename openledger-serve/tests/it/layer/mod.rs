@@ -1,5 +1,7 @@
 //! Layers: each alone, all in a stack, and whatever way an answer ends.
 
+mod attribute;
+mod books;
 mod ground;
 mod limit;
 mod pin;
