@@ -15,7 +15,7 @@ pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{
     Account, Accounts, Answer, Around, Asked, AttributeLayer, GroundLayer, GroundOptions, Hold,
     LimitLayer, Limits, MeterLayer, Next, Outcome, Overflow, PayLayer, PaymentRequired, PinLayer,
-    Policy, QueueOptions, QueueStats, Till, Total, Totals, Usage, Watch, pay,
+    Policy, QueueOptions, QueueStats, ReceiptLayer, Terms, Till, Total, Totals, Usage, Watch, pay,
 };
 pub use lease::{AdapterPrecision, Lease};
 pub use request::{Credential, Generate, Question};

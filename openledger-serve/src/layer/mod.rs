@@ -14,6 +14,7 @@ mod meter;
 pub mod pay;
 mod pin;
 mod policy;
+mod receipt;
 mod totals;
 mod watch;
 
@@ -24,5 +25,6 @@ pub use meter::MeterLayer;
 pub use pay::{Account, Accounts, Hold, PayLayer, PaymentRequired, Till};
 pub use pin::PinLayer;
 pub use policy::{Around, Next, Policy};
+pub use receipt::{ReceiptLayer, Terms};
 pub use totals::{Total, Totals};
 pub use watch::{Asked, Outcome, Usage, Watch};

@@ -5,6 +5,7 @@ mod books;
 mod ground;
 mod limit;
 mod pin;
+mod receipt;
 mod script;
 
 use openledger_core::{Address, B256, DatanetId, RowShare, Shares, share::WHOLE};
