@@ -12,6 +12,8 @@ mod stream;
 pub use adapters::Adapters;
 pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
+#[cfg(feature = "trace")]
+pub use layer::TraceLayer;
 pub use layer::{
     Account, Accounts, Answer, Around, Asked, AttributeLayer, GroundLayer, GroundOptions, Hold,
     LimitLayer, Limits, MeterLayer, Next, Outcome, Overflow, PayLayer, PaymentRequired, PinLayer,

@@ -16,6 +16,8 @@ mod pin;
 mod policy;
 mod receipt;
 mod totals;
+#[cfg(feature = "trace")]
+mod trace;
 mod watch;
 
 pub use attribute::{Answer, AttributeLayer, Overflow, QueueOptions, QueueStats};
@@ -27,4 +29,6 @@ pub use pin::PinLayer;
 pub use policy::{Around, Next, Policy};
 pub use receipt::{ReceiptLayer, Terms};
 pub use totals::{Total, Totals};
+#[cfg(feature = "trace")]
+pub use trace::TraceLayer;
 pub use watch::{Asked, Outcome, Usage, Watch};

@@ -7,6 +7,8 @@ mod limit;
 mod pin;
 mod receipt;
 mod script;
+mod stack;
+mod trace;
 
 use openledger_core::{Address, B256, DatanetId, RowShare, Shares, share::WHOLE};
 use openledger_model::{Adapter, LoraConfig, Model, testing};
