@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, task::noop_waker};
@@ -29,8 +30,12 @@ enum Going {
 struct Client {
     going: Going,
     prompt: usize,
+    let_in: bool,
     tokens: u64,
 }
+
+/// Tokens a minute.
+const RATE: u32 = 10_000;
 
 impl Client {
     fn poll(&mut self) {
@@ -38,7 +43,10 @@ impl Client {
         let mut context = Context::from_waker(&waker);
         let polled = match &mut self.going {
             Going::Calling(call) => match call.poll_unpin(&mut context) {
-                Poll::Ready(Ok(stream)) => Some(Going::Streaming(stream)),
+                Poll::Ready(Ok(stream)) => {
+                    self.let_in = true;
+                    Some(Going::Streaming(stream))
+                }
                 Poll::Ready(Err(_)) => Some(Going::Over),
                 Poll::Pending => None,
             },
@@ -93,7 +101,7 @@ proptest! {
     ) {
         let inner = Scripted::new(scripts.iter().map(|(script, _)| script.clone()));
         let accounts = Accounts::new();
-        accounts.deposit("press", Amount::from(100_000)).unwrap();
+        accounts.deposit("press", Amount::from(1_000_000)).unwrap();
         let totals = Totals::new();
         let attributed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&attributed);
@@ -107,7 +115,9 @@ proptest! {
             },
             QueueOptions::default(),
         ).unwrap();
-        let limits = LimitLayer::new(Limits::default().with_answers(scripts.len()));
+        let now = Instant::now();
+        let limits = Limits::default().with_answers(scripts.len()).with_tokens(RATE);
+        let limits = LimitLayer::new(limits).with_clock(move || now);
         let mut service = ServiceBuilder::new()
             .layer(limits)
             .layer(PayLayer::new(Arc::new(accounts.clone()), |r, w| Ok(Amount::from(price(r, w)))))
@@ -120,7 +130,7 @@ proptest! {
             .iter()
             .map(|&(_, prompt)| {
                 let going = Going::Calling(service.call(request(prompt)));
-                Client { going, prompt, tokens: 0 }
+                Client { going, prompt, let_in: false, tokens: 0 }
             })
             .collect();
         for turn in turns {
@@ -138,7 +148,7 @@ proptest! {
         let account = accounts.account("press");
         prop_assert_eq!(account.held, Amount::ZERO);
         prop_assert_eq!(account.spent, Amount::from(owed));
-        prop_assert_eq!(account.free, Amount::from(100_000 - owed));
+        prop_assert_eq!(account.free, Amount::from(1_000_000 - owed));
         prop_assert_eq!(totals.all().tokens_out, tokens);
         // An answer that ends without a token has read its prompt.
         prop_assert!(totals.all().tokens_in >= read);
@@ -152,6 +162,17 @@ proptest! {
         prop_assert_eq!(attribute.stats().taken, 0);
 
         inner.forget_scripts();
+        // Of the minute's tokens exactly those are gone that were read and written.
+        let used: usize = clients
+            .iter()
+            .filter(|client| client.let_in)
+            .map(|client| client.prompt + client.tokens as usize)
+            .sum();
+        let rest = |tokens: usize| request(1).with_max_tokens(tokens - 1);
+        let left = RATE as usize - used;
+        prop_assert!(service.call(rest(left + 1)).now_or_never().unwrap().is_err());
+        prop_assert!(service.call(rest(left)).now_or_never().unwrap().is_ok());
+
         // All places are free again: as many requests as there may be are let in at once.
         let again: Vec<_> = scripts.iter().map(|_| service.call(request(1)).now_or_never()).collect();
         prop_assert!(again.iter().all(|answer| matches!(answer, Some(Ok(_)))), "{again:?}");
