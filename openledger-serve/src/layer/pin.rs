@@ -37,7 +37,7 @@ use crate::{Generate, Lease, TokenStream};
 ///
 /// let mut unpinned = engine;
 /// let same = unpinned.ready().await?.call(request.with_adapter(law)).await?;
-/// assert_eq!(answer, same.collect_all().await?);
+/// assert_eq!(answer.tokens, same.collect_all().await?.tokens);
 /// # Ok::<(), openledger_core::Error>(())
 /// # }).unwrap();
 /// ```

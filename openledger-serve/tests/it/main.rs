@@ -5,6 +5,6 @@ mod adapters;
 mod cache;
 mod embed;
 mod engine;
+mod layer;
 mod scheduling;
 mod support;
-mod layer;
