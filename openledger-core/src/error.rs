@@ -1,6 +1,6 @@
 //! The one error of the SDK: what to do, which thing, and why.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 /// The result of every fallible call in the SDK.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -68,6 +68,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     retryable: bool,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -76,7 +77,8 @@ impl Error {
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::Unavailable);
-        Self(Box::new(Inner { kind, message: message.into(), retryable, source: None }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, message, retryable, retry_after: None, source: None }))
     }
 
     /// An [`ErrorKind::Invalid`] error.
@@ -105,6 +107,25 @@ impl Error {
         self
     }
 
+    /// Says that trying again can help, and after how long it may.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use openledger_core::{Error, ErrorKind};
+    ///
+    /// let wait = Duration::from_secs(2);
+    /// let error = Error::new(ErrorKind::Limit, "60 requests a minute").with_retry_after(wait);
+    /// assert!(error.is_retryable());
+    /// assert_eq!(error.retry_after(), Some(wait));
+    /// ```
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retryable = true;
+        self.0.retry_after = Some(wait);
+        self
+    }
+
     /// Returns what the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -113,6 +134,11 @@ impl Error {
     /// Returns whether the same call may succeed later without any change to its input.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
+    }
+
+    /// Returns how long to wait before trying again, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Returns the message and every reason below it on one line, joined by `: `.

@@ -8,6 +8,7 @@ mod id;
 mod key;
 pub mod merkle;
 pub mod message;
+pub mod retrieve;
 mod row;
 pub mod share;
 pub mod store;
@@ -23,5 +24,6 @@ pub use id::{
 };
 pub use key::Key;
 pub use message::{DatanetVersion, Receipt, RowShare, Shares};
+pub use retrieve::{Passage, Retrieve};
 pub use row::{Row, Salt};
 pub use store::Store;

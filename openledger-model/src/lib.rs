@@ -36,6 +36,6 @@ pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
 pub use router::{Chosen, Groups, Router, Scoring};
 pub use tape::{Batch, Gradients, Tape, Trainable};
 pub use template::Template;
-pub use tokenizer::{TextStream, Tokenizer};
+pub use tokenizer::{DataTokenizer, TextStream, Tokenizer};
 pub use tokens::Tokens;
 pub use weights::{NamedTensor, Param, Weights};

@@ -1,8 +1,9 @@
 //! Text to tokens and back.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use openledger_core::{Error, Result};
+use serde_json::Value;
 use tokenizers::{
     AddedToken, TokenizerBuilder,
     models::bpe::{BPE, BpeTrainerBuilder},
@@ -113,6 +114,39 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), places.collect()))
     }
 
+    /// Returns this for text from elsewhere: nothing in it becomes one of the tokens that were added to
+    /// the vocabulary, such as `</s>` or `<|im_start|>`, however it is spelled.
+    ///
+    /// [`encode`](Self::encode) reads a text that spells such a token as the token, beginnings or not,
+    /// which lets a document end the user's turn. The result splits it into ordinary tokens.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the tokenizer does not work without them.
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_model::testing;
+    ///
+    /// let model = testing::tiny(1)?;
+    /// let ends = model.tokenizer().token("</s>").unwrap();
+    /// assert_eq!(model.tokenizer().encode("</s>", false)?, [ends]);
+    /// assert_eq!(model.tokenizer().for_data()?.encode("</s>")?.len(), 4);
+    /// # Ok::<(), openledger_core::Error>(())
+    /// ```
+    pub fn for_data(&self) -> Result<DataTokenizer> {
+        let needs = || Error::invalid("the tokenizer needs its added tokens");
+        let mut json: Value =
+            serde_json::from_slice(&self.to_json()).map_err(|e| needs().with_source(e))?;
+        // What stands for anything the vocabulary lacks says nothing.
+        let unknown = json["model"]["unk_token"].as_str().and_then(|text| self.token(text));
+        let unknown = unknown.map(u64::from).or_else(|| json["model"]["unk_id"].as_u64());
+        json["added_tokens"] = Value::Array(Vec::new());
+        let plain = Self::parse(json.to_string().as_bytes()).map_err(|e| needs().with_source(e))?;
+        let added = self.0.get_added_tokens_decoder().into_iter();
+        let special = added.filter(|(id, token)| token.special && unknown != Some((*id).into()));
+        Ok(DataTokenizer { plain, special: special.map(|(id, _)| id).collect() })
+    }
+
     /// Joins tokens to text, leaving out special ones. Bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
@@ -139,6 +173,43 @@ impl Tokenizer {
     /// Starts turning tokens into text one by one.
     pub const fn stream(&self) -> TextStream {
         TextStream { tokens: Vec::new(), shown: 0, window: 0 }
+    }
+}
+
+/// A [`Tokenizer`] for text from elsewhere, which cannot say what only the application may:
+/// [`Tokenizer::for_data`].
+#[derive(Clone, Debug)]
+pub struct DataTokenizer {
+    plain: Tokenizer,
+    special: BTreeSet<u32>,
+}
+
+impl DataTokenizer {
+    /// Splits `text` into ordinary tokens.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) if the vocabulary cannot spell it
+    /// without special tokens.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let tokens = self.plain.encode(text, false)?;
+        if self.is_plain(&tokens) {
+            return Ok(tokens);
+        }
+        // A vocabulary may hold them as words of its own, too: letter by letter it cannot find them.
+        let mut letters = Vec::new();
+        let mut buffer = [0; 4];
+        for letter in text.chars() {
+            letters.extend(self.plain.encode(letter.encode_utf8(&mut buffer), false)?);
+        }
+        if !self.is_plain(&letters) {
+            let start: String = text.chars().take(40).collect();
+            return Err(Error::invalid(format!("`{start}` cannot be spelled in ordinary tokens")));
+        }
+        Ok(letters)
+    }
+
+    fn is_plain(&self, tokens: &[u32]) -> bool {
+        tokens.iter().all(|token| !self.special.contains(token))
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapters;
+mod citations;
 mod engine;
 mod layer;
 mod lease;
@@ -14,10 +15,17 @@ pub use adapters::{
     AdapterCounts, AdapterName, AdapterOptions, AdapterSource, Adapters, Budget, Compose,
     Directory, FileLimits, ListAdapters, Objects, Only, Origin, Residency, Resident, Sources, Tier,
 };
+pub use citations::{Citations, Mark, Source};
 pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
-pub use layer::{Meter, MeterLayer};
+#[cfg(feature = "trace")]
+pub use layer::TraceLayer;
+pub use layer::{
+    Account, Accounts, Answer, Around, Asked, AttributeLayer, GroundLayer, GroundOptions, Hold,
+    LimitLayer, Limits, MeterLayer, Next, Outcome, Overflow, PayLayer, PaymentRequired, PinLayer,
+    Policy, QueueOptions, QueueStats, ReceiptLayer, Terms, Till, Total, Totals, Usage, Watch, pay,
+};
 pub use lease::{AdapterPrecision, Lease};
-pub use request::Generate;
+pub use request::{Credential, Generate, Question};
 pub use sampling::Sampling;
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 

@@ -1,8 +1,8 @@
 //! What is asked of an engine.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
-use crate::{Lease, Sampling};
+use crate::{Lease, Sampling, Source};
 
 /// A request: tokens to go on from, and how.
 #[derive(Clone, Debug)]
@@ -26,6 +26,12 @@ pub struct Generate {
     pub tenant: Option<Arc<str>>,
     /// When the answer is no longer wanted.
     pub deadline: Option<Instant>,
+    /// What is asked in words, for layers that read words.
+    pub question: Option<Question>,
+    /// What pays, in the words of whoever takes the money.
+    pub payment: Option<Credential>,
+    /// The rows that the prompt holds as context, by ascending number.
+    pub sources: Vec<Source>,
 }
 
 impl Generate {
@@ -41,6 +47,9 @@ impl Generate {
             logprobs: None,
             tenant: None,
             deadline: None,
+            question: None,
+            payment: None,
+            sources: Vec::new(),
         }
     }
 
@@ -98,5 +107,61 @@ impl Generate {
     pub const fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
+    }
+
+    /// Returns this with what is asked in words.
+    #[must_use]
+    pub fn with_question(mut self, question: Question) -> Self {
+        self.question = Some(question);
+        self
+    }
+
+    /// Returns this with what pays.
+    #[must_use]
+    pub fn with_payment(mut self, payment: Credential) -> Self {
+        self.payment = Some(payment);
+        self
+    }
+}
+
+/// What is asked in words, and where in the prompt's tokens what is found for it may be put.
+///
+/// A prompt is tokens, most often of a conversation in a template; only who made it knows which part
+/// is the question, and which place between its tokens is before it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Question {
+    /// The words.
+    pub text: Arc<str>,
+    /// How many of the prompt's tokens come before the context.
+    pub at: usize,
+}
+
+impl Question {
+    /// Asks `text`, with room for context after the first `at` tokens of the prompt.
+    pub fn new(text: impl Into<Arc<str>>, at: usize) -> Self {
+        Self { text: text.into(), at }
+    }
+}
+
+/// What pays for a request: an account, a signed authorisation, a header. Not shown by [`fmt::Debug`].
+#[derive(Clone, Eq, PartialEq)]
+pub struct Credential(Arc<str>);
+
+impl Credential {
+    /// Takes the text as it is; whoever takes the money judges it.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
     }
 }

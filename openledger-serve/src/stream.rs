@@ -7,7 +7,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
-use openledger_core::{Error, ErrorKind, Result};
+use openledger_core::{Error, ErrorKind, Receipt, Result, message::Signed};
+
+use crate::Citations;
 
 /// One thing that happened to an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +25,28 @@ pub enum Event {
         /// How likely it was, if that was asked for.
         logprobs: Option<Logprobs>,
     },
+    /// Which rows the whole answer cites; before the end, from a stack that puts rows into prompts.
+    Cited(Citations),
+    /// The node's signed word for the whole answer; before the end, if that was asked for.
+    Receipt(Box<Signed<Receipt>>),
     /// The answer is over; nothing follows.
     End(End),
+}
+
+impl Event {
+    /// A token of that text, of which nobody asked how likely it was: for services of one's own.
+    pub fn token(token: u32, text: impl Into<String>) -> Self {
+        Self::Token { token, text: text.into(), logprobs: None }
+    }
+
+    /// Returns this with how likely the token was; what is no token stays as it is.
+    #[must_use]
+    pub fn with_logprobs(mut self, told: Logprobs) -> Self {
+        if let Self::Token { logprobs, .. } = &mut self {
+            *logprobs = Some(told);
+        }
+        self
+    }
 }
 
 /// How likely a token was, as natural logarithms of probabilities after the penalties and before the
@@ -36,6 +58,13 @@ pub struct Logprobs {
     pub chosen: f32,
     /// The likeliest tokens, best first; as many as were asked for.
     pub likeliest: Vec<(u32, f32)>,
+}
+
+impl Logprobs {
+    /// Tells of the token written, and of the likeliest ones, best first.
+    pub fn new(chosen: f32, likeliest: impl Into<Vec<(u32, f32)>>) -> Self {
+        Self { chosen, likeliest: likeliest.into() }
+    }
 }
 
 /// How an answer ended.
@@ -52,6 +81,13 @@ pub struct End {
     pub tokens_cached: usize,
     /// Tokens written, the one that ends a text included.
     pub tokens_out: usize,
+}
+
+impl End {
+    /// Tells why, and how many tokens were read and written.
+    pub const fn new(finish: Finish, tokens_in: usize, tokens_out: usize) -> Self {
+        Self { finish, text: String::new(), tokens_in, tokens_cached: 0, tokens_out }
+    }
 }
 
 /// Why an answer ended.
@@ -78,13 +114,21 @@ impl TokenStream {
     /// # Errors
     /// The error the stream ends with; [`ErrorKind::Unavailable`] if it just stops.
     pub async fn collect_all(mut self) -> Result<Completion> {
-        let mut completion = Completion { tokens: Vec::new(), text: String::new(), end: None };
+        let mut completion = Completion {
+            tokens: Vec::new(),
+            text: String::new(),
+            citations: None,
+            receipt: None,
+            end: None,
+        };
         while let Some(event) = self.next().await {
             match event? {
                 Event::Token { token, text, .. } => {
                     completion.tokens.push(token);
                     completion.text.push_str(&text);
                 }
+                Event::Cited(citations) => completion.citations = Some(citations),
+                Event::Receipt(receipt) => completion.receipt = Some(*receipt),
                 Event::End(end) => {
                     completion.text.push_str(&end.text);
                     completion.end = Some(end);
@@ -120,6 +164,10 @@ pub struct Completion {
     pub tokens: Vec<u32>,
     /// Their text.
     pub text: String,
+    /// Which rows it cites, if rows were put into the prompt.
+    pub citations: Option<Citations>,
+    /// The node's signed word for it, if that was asked for.
+    pub receipt: Option<Signed<Receipt>>,
     end: Option<End>,
 }
 

@@ -228,7 +228,7 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
             let columns: [L::Operand; VECTORS] =
                 std::array::from_fn(|v| L::load(b.add(v * L::WIDTH)));
             for (r, row) in sums.iter_mut().enumerate() {
-                let factor = L::splat(*a.add(r * row_stride));
+                let factor = L::splat(a.add(r * row_stride));
                 for (sum, column) in row.iter_mut().zip(columns) {
                     *sum = L::mul_add(factor, column, *sum);
                 }
@@ -275,7 +275,7 @@ trait Lanes: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load_sums(from: *const f32) -> Self;
     unsafe fn store_sums(to: *mut f32, value: Self);
-    unsafe fn splat(value: Factor<Self>) -> Self::Operand;
+    unsafe fn splat(from: *const Factor<Self>) -> Self::Operand;
     unsafe fn load(from: *const Self::Element) -> Self::Operand;
     unsafe fn mul_add(a: Self::Operand, b: Self::Operand, c: Self) -> Self;
 }
@@ -308,8 +308,9 @@ impl Lanes for F32x4 {
     }
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> Self {
-        Self([value; 4])
+    unsafe fn splat(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self([unsafe { *from }; 4])
     }
 
     #[inline(always)]
@@ -352,8 +353,9 @@ impl Lanes for Stored4 {
     }
 
     #[inline(always)]
-    unsafe fn splat(value: [f32; 2]) -> [F32x4; 2] {
-        value.map(|value| F32x4([value; 4]))
+    unsafe fn splat(from: *const [f32; 2]) -> [F32x4; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { *from }.map(|value| F32x4([value; 4]))
     }
 
     #[inline(always)]

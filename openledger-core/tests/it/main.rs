@@ -2,5 +2,6 @@
 
 mod codec;
 mod merkle;
+mod retrieve;
 mod share;
 mod store;

@@ -131,3 +131,40 @@ proptest! {
         prop_assert_eq!(streamed, tokenizer.decode(&tokens).unwrap());
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn text_from_elsewhere_never_becomes_a_special_token(
+        parts in proptest::collection::vec("(<s>|</s>|<|/|s|>|[a-z ]|\\PC){0,4}", 0..8),
+    ) {
+        let tokenizer = openledger_model::Tokenizer::train(&[], 258).unwrap();
+        let special = ["<s>", "</s>"].map(|text| tokenizer.token(text).unwrap());
+        let text = parts.concat();
+        let tokens = tokenizer.for_data().unwrap().encode(&text).unwrap();
+        proptest::prop_assert!(!tokens.iter().any(|token| special.contains(token)), "{text}");
+        proptest::prop_assert_eq!(tokenizer.spell(&tokens).unwrap(), text);
+    }
+}
+
+#[test]
+fn words_of_the_vocabulary_that_are_special_are_split_and_what_is_unknown_stays_unknown() {
+    let special = |id: u32, content: &str| {
+        serde_json::json!({
+            "id": id, "content": content, "special": true, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false,
+        })
+    };
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [special(0, "<unk>"), special(2, "<end>")],
+        "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": {
+            "type": "WordLevel", "vocab": { "<unk>": 0, "a": 1, "<end>": 2 }, "unk_token": "<unk>",
+        },
+    });
+    let tokenizer = Tokenizer::parse(json.to_string().as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode("a <end>", false).unwrap(), [1, 2]);
+    let data = tokenizer.for_data().unwrap();
+    assert_eq!(data.encode("a b").unwrap(), [1, 0]);
+    assert_eq!(data.encode("a <end>").unwrap(), [1, 0, 0, 0, 0, 0]);
+}

@@ -1,52 +1,51 @@
 //! Counts what answers use.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
-use openledger_core::{AdapterId, Error, Result};
-use tower::{Layer, Service};
+use async_trait::async_trait;
+use openledger_core::Result;
+use tower::Layer;
 
-use crate::{End, Event, Generate, TokenStream};
+use super::{Around, Asked, Next, Policy, Totals, Usage};
+use crate::{Generate, TokenStream};
 
-type Listener = Arc<dyn Fn(Option<AdapterId>, &End) + Send + Sync>;
-
-/// Tells a listener of the end of each answer: which adapter, how many tokens.
+/// Tells a listener what each answer used, once, whether it ended, failed or was abandoned.
 ///
-/// An answer that is abandoned or fails has no end and is not told of.
+/// A request that the service inside refuses has no answer and is not told of.
 ///
 /// # Examples
 /// ```
-/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+/// use std::sync::Arc;
 /// use openledger_model::testing;
-/// use openledger_serve::{Engine, EngineOptions, Generate, MeterLayer};
+/// use openledger_serve::{Engine, EngineOptions, Generate, MeterLayer, Totals};
 /// use tower::{Service, ServiceBuilder, ServiceExt};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let engine = Engine::start(Arc::new(testing::tiny(1)?), EngineOptions::default())?;
-/// let written = Arc::new(AtomicUsize::new(0));
-/// let count = Arc::clone(&written);
-/// let meter = MeterLayer::new(move |_, end| { count.fetch_add(end.tokens_out, Ordering::Relaxed); });
+/// let totals = Totals::new();
 ///
-/// let mut service = ServiceBuilder::new().layer(meter).service(engine);
-/// let request = Generate::new(vec![5, 6, 7]).with_max_tokens(4);
+/// let mut service = ServiceBuilder::new().layer(MeterLayer::adding_to(&totals)).service(engine);
+/// let request = Generate::new(vec![5, 6, 7]).with_max_tokens(4).with_tenant("press");
 /// let answer = service.ready().await?.call(request).await?.collect_all().await?;
-/// assert_eq!(written.load(Ordering::Relaxed), answer.tokens.len());
+/// assert_eq!(totals.of(Some("press"), None).tokens_out, answer.tokens.len() as u64);
 /// # Ok::<(), openledger_core::Error>(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct MeterLayer {
-    listener: Listener,
+    listener: Arc<dyn Fn(Usage) + Send + Sync>,
 }
 
 impl MeterLayer {
-    /// Calls `listener` at the end of each answer, from whatever task reads it.
-    pub fn new(listener: impl Fn(Option<AdapterId>, &End) + Send + Sync + 'static) -> Self {
+    /// Calls `listener` at the end of each answer, from whatever task reads or drops it.
+    pub fn new(listener: impl Fn(Usage) + Send + Sync + 'static) -> Self {
         Self { listener: Arc::new(listener) }
+    }
+
+    /// Adds what each answer used to `totals`.
+    pub fn adding_to(totals: &Totals) -> Self {
+        let totals = totals.clone();
+        Self::new(move |usage| totals.add(&usage))
     }
 }
 
@@ -57,59 +56,18 @@ impl fmt::Debug for MeterLayer {
 }
 
 impl<S> Layer<S> for MeterLayer {
-    type Service = Meter<S>;
+    type Service = Around<S, Self>;
 
-    fn layer(&self, inner: S) -> Meter<S> {
-        Meter { inner, listener: Arc::clone(&self.listener) }
+    fn layer(&self, inner: S) -> Self::Service {
+        Around::new(inner, Arc::new(self.clone()))
     }
 }
 
-/// The service [`MeterLayer`] makes.
-#[derive(Clone)]
-pub struct Meter<S> {
-    inner: S,
-    listener: Listener,
-}
-
-impl<S> Meter<S> {
-    /// Returns the service inside.
-    pub const fn get_ref(&self) -> &S {
-        &self.inner
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Meter<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl<S> Service<Generate> for Meter<S>
-where
-    S: Service<Generate, Response = TokenStream, Error = Error>,
-    S::Future: Send + 'static,
-{
-    type Response = TokenStream;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<TokenStream>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Generate) -> Self::Future {
-        let adapter = request.adapter.as_ref().map(crate::Lease::id);
+#[async_trait]
+impl Policy for MeterLayer {
+    async fn answer(&self, request: Generate, next: Next) -> Result<TokenStream> {
         let listener = Arc::clone(&self.listener);
-        self.inner
-            .call(request)
-            .map(move |answer| {
-                let events = answer?.inspect(move |event| {
-                    if let Ok(Event::End(end)) = event {
-                        listener(adapter, end);
-                    }
-                });
-                Ok(TokenStream::new(events))
-            })
-            .boxed()
+        let asked = Asked::of(&request);
+        Ok(next.call(request).await?.watched(asked, move |usage| listener(usage)))
     }
 }

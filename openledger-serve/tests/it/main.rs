@@ -8,6 +8,7 @@ mod embed;
 mod engine;
 mod faults;
 mod replacing;
+mod layer;
 mod scheduling;
 mod shelf;
 mod sources;

@@ -83,9 +83,9 @@ macro_rules! sums {
             }
 
             #[inline(always)]
-            unsafe fn splat(value: Factor<Self>) -> $operand {
-                // SAFETY: the caller has the instructions.
-                unsafe { $splat(value) }
+            unsafe fn splat(from: *const Factor<Self>) -> $operand {
+                // SAFETY: the caller's promise.
+                unsafe { $splat(from) }
             }
 
             #[inline(always)]
@@ -104,25 +104,25 @@ macro_rules! sums {
 }
 
 sums!(F32x16, __m512, 16, f32, __m512, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps;
-    _mm512_set1_ps, _mm512_loadu_ps, _mm512_fmadd_ps);
+    |from: *const f32| _mm512_set1_ps(*from), _mm512_loadu_ps, _mm512_fmadd_ps);
 sums!(F32x8, __m256, 8, f32, __m256, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps;
-    _mm256_set1_ps, _mm256_loadu_ps, _mm256_fmadd_ps);
+    |from: *const f32| _mm256_set1_ps(*from), _mm256_loadu_ps, _mm256_fmadd_ps);
 sums!(Dot16, __m512, 16, Pair, __m512i, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps;
-    |pair: Pair| _mm512_set1_epi32(pair.0.cast_signed()),
+    |pair: *const Pair| _mm512_set1_epi32((*pair).0.cast_signed()),
     |from: *const Pair| _mm512_loadu_si512(from.cast()),
     |a, b, c| _mm512_dpbf16_ps(c, as_bf16x32(a), as_bf16x32(b)));
 sums!(Dot8, __m256, 8, Pair, __m256i, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps;
-    |pair: Pair| _mm256_set1_epi32(pair.0.cast_signed()),
+    |pair: *const Pair| _mm256_set1_epi32((*pair).0.cast_signed()),
     |from: *const Pair| _mm256_loadu_si256(from.cast()),
     |a, b, c| _mm256_dpbf16_ps(c, as_bf16x16(a), as_bf16x16(b)));
 sums!(Stored16, __m512, 16, Stored, [__m512; 2], _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps;
-|pair: [f32; 2]| pair.map(|x| _mm512_set1_ps(x)),
+|pair: *const [f32; 2]| splat16(pair.cast()),
 |from: *const Stored| halves16(_mm512_loadu_si512(from.cast())),
 |a: [__m512; 2], b: [__m512; 2], c| {
     _mm512_fmadd_ps(a[1], b[1], _mm512_fmadd_ps(a[0], b[0], c))
 });
 sums!(Stored8, __m256, 8, Stored, [__m256; 2], _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps;
-|pair: [f32; 2]| pair.map(|x| _mm256_set1_ps(x)),
+|pair: *const [f32; 2]| splat8(pair.cast()),
 |from: *const Stored| halves8(_mm256_loadu_si256(from.cast())),
 |a: [__m256; 2], b: [__m256; 2], c| {
     _mm256_fmadd_ps(a[1], b[1], _mm256_fmadd_ps(a[0], b[0], c))
@@ -140,6 +140,28 @@ fn as_bf16x32(pairs: __m512i) -> __m512bh {
 fn as_bf16x16(pairs: __m256i) -> __m256bh {
     // SAFETY: both are 256 bits without invalid values.
     unsafe { std::mem::transmute(pairs) }
+}
+
+/// Two numbers, each in all lanes. Read one by one: both at once would go through an integer register.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "intrinsics")]
+unsafe fn splat16(from: *const f32) -> [__m512; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [_mm512_set1_ps(*from), _mm512_set1_ps(*from.add(1))] }
+}
+
+/// Likewise.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "intrinsics")]
+unsafe fn splat8(from: *const f32) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [_mm256_set1_ps(*from), _mm256_set1_ps(*from.add(1))] }
 }
 
 /// The firsts of 16 pairs and the seconds.
