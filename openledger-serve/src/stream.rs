@@ -27,6 +27,22 @@ pub enum Event {
     End(End),
 }
 
+impl Event {
+    /// A token of that text, of which nobody asked how likely it was: for services of one's own.
+    pub fn token(token: u32, text: impl Into<String>) -> Self {
+        Self::Token { token, text: text.into(), logprobs: None }
+    }
+
+    /// Returns this with how likely the token was; what is no token stays as it is.
+    #[must_use]
+    pub fn with_logprobs(mut self, told: Logprobs) -> Self {
+        if let Self::Token { logprobs, .. } = &mut self {
+            *logprobs = Some(told);
+        }
+        self
+    }
+}
+
 /// How likely a token was, as natural logarithms of probabilities after the penalties and before the
 /// temperature.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +52,13 @@ pub struct Logprobs {
     pub chosen: f32,
     /// The likeliest tokens, best first; as many as were asked for.
     pub likeliest: Vec<(u32, f32)>,
+}
+
+impl Logprobs {
+    /// Tells of the token written, and of the likeliest ones, best first.
+    pub fn new(chosen: f32, likeliest: impl Into<Vec<(u32, f32)>>) -> Self {
+        Self { chosen, likeliest: likeliest.into() }
+    }
 }
 
 /// How an answer ended.
@@ -52,6 +75,13 @@ pub struct End {
     pub tokens_cached: usize,
     /// Tokens written, the one that ends a text included.
     pub tokens_out: usize,
+}
+
+impl End {
+    /// Ends an answer that read and wrote so many tokens, for services of one's own.
+    pub const fn new(finish: Finish, tokens_in: usize, tokens_out: usize) -> Self {
+        Self { finish, text: String::new(), tokens_in, tokens_cached: 0, tokens_out }
+    }
 }
 
 /// Why an answer ended.
