@@ -12,6 +12,8 @@ mod metrics;
 mod routes;
 mod shelf;
 mod sse;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod tools;
 mod wire;
 

@@ -127,7 +127,8 @@ proptest! {
     fn any_text_is_calls_or_not(text in r#"\PC{0,60}|[\[\]{}"a:,; <>|/_A-Z]{0,60}"#) {
         for format in FORMATS {
             for call in format.parse(&text).into_iter().flatten() {
-                prop_assert!(!call.name.is_empty() && call.arguments.starts_with('{'));
+                let is_object = call.arguments.starts_with('{');
+                prop_assert!(!call.name.is_empty() && is_object);
             }
         }
     }
