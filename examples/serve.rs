@@ -82,7 +82,8 @@ fn run(options: &Options) -> Result<()> {
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
     let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
-    let mut api = Api::new(engine, model, &*name)
+    let mut api = Api::new(engine.clone(), model, &*name)
+        .with_engine(engine)
         .with_adapters(Adapters::new(), options.adapters.as_deref())?
         .with_keys(keys(options)?);
     match ChatTemplate::open(&options.model) {

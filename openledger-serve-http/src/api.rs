@@ -12,11 +12,11 @@ use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use openledger_core::Result;
 use openledger_model::{ChatTemplate, Model};
-use openledger_serve::{Adapters, Inference};
+use openledger_serve::{Adapters, Engine, Inference};
 use tower::{Service, ServiceExt};
 
 use crate::{
-    ApiLimits, Body, Keys, Stats, ToolFormat,
+    ApiLimits, Body, Keys, ToolFormat,
     desk::{Desk, Subject, system_time},
     door::Door,
     routes,
@@ -57,7 +57,7 @@ impl Api {
             door: Arc::default(),
             limits: ApiLimits::default(),
             metrics: Arc::default(),
-            stats: None,
+            engine: None,
             clock: Arc::new(system_time),
             ids: Arc::default(),
             draining: Arc::default(),
@@ -107,10 +107,11 @@ impl Api {
         self.with(|desk| desk.limits = limits)
     }
 
-    /// Returns this telling in `/metrics` what only the engine knows.
+    /// Returns this with the engine below whatever answers: `/metrics` tells how full its cache is, and
+    /// `/v1/embeddings` asks it, past the layers around it.
     #[must_use]
-    pub fn with_stats(self, stats: impl Fn() -> Stats + Send + Sync + 'static) -> Self {
-        self.with(|desk| desk.stats = Some(Arc::new(stats)))
+    pub fn with_engine(self, engine: Engine) -> Self {
+        self.with(|desk| desk.engine = Some(engine))
     }
 
     /// Returns this with another clock: seconds since 1970, for answers and templates.

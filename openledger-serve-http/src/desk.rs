@@ -13,11 +13,10 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use openledger_core::Result;
 use openledger_model::{ChatTemplate, Model};
-use openledger_serve::{Generate, TokenStream};
+use openledger_serve::{Engine, Generate, TokenStream};
 
 use crate::{
-    ApiLimits, Stats, ToolFormat, door::Door, error::Failure, ids::Ids, metrics::Metrics,
-    shelf::Shelf,
+    ApiLimits, ToolFormat, door::Door, error::Failure, ids::Ids, metrics::Metrics, shelf::Shelf,
 };
 
 /// Asks whatever answers.
@@ -32,7 +31,8 @@ pub(crate) struct Desk {
     pub(crate) door: Arc<Door>,
     pub(crate) limits: ApiLimits,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) stats: Option<Arc<dyn Fn() -> Stats + Send + Sync>>,
+    /// What tells how it goes, and makes embeddings.
+    pub(crate) engine: Option<Engine>,
     pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) draining: Arc<AtomicBool>,

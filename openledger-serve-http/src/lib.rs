@@ -21,5 +21,4 @@ pub use api::Api;
 pub use body::Body;
 pub use door::Keys;
 pub use limits::ApiLimits;
-pub use metrics::Stats;
 pub use tools::{ToolCall, ToolFormat};

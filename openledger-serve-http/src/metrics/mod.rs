@@ -23,34 +23,6 @@ const MAX_NAMES: usize = 256;
 /// What the others are called.
 const OTHERS: &str = "others";
 
-/// What only the engine knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// How much of the cache running answers hold, 0 to 1.
-    pub cache_usage: f64,
-    /// Tokens of a page of the cache, and pages there are.
-    pub cache_pages: [usize; 2],
-    /// Adapters that can be ready at a time, if that is bounded.
-    pub max_adapters: Option<usize>,
-}
-
-impl Stats {
-    /// Tells how much of the cache is held, 0 to 1, the tokens of a page and how many pages there are.
-    #[must_use]
-    pub const fn with_cache(mut self, usage: f64, pages: [usize; 2]) -> Self {
-        (self.cache_usage, self.cache_pages) = (usage, pages);
-        self
-    }
-
-    /// Tells how many adapters can be ready at a time.
-    #[must_use]
-    pub const fn with_max_adapters(mut self, adapters: usize) -> Self {
-        self.max_adapters = Some(adapters);
-        self
-    }
-}
-
 /// Counters since the server began, and what is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {

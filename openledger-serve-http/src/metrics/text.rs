@@ -5,7 +5,14 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{Metrics, Stats, lock};
+use openledger_serve::Stats;
+
+use super::{Metrics, lock};
+
+/// Tokens of a page of the engine's cache.
+const PAGE: usize = 16;
+/// What routers read where adapters are not bounded in number: the largest they can.
+const UNBOUNDED: i32 = i32::MAX;
 
 impl Metrics {
     /// Writes all of it; `now` in seconds since 1970.
@@ -33,10 +40,8 @@ impl Metrics {
             &of_model,
             waiting.1,
         );
-        let max =
-            stats.and_then(|stats| stats.max_adapters).map_or(String::new(), |max| max.to_string());
         let labels = format!(
-            "{{max_lora=\"{max}\",running_lora_adapters=\"{}\",waiting_lora_adapters=\"{}\"}}",
+            "{{max_lora=\"{UNBOUNDED}\",running_lora_adapters=\"{}\",waiting_lora_adapters=\"{}\"}}",
             label(&running.0),
             label(&waiting.0)
         );
@@ -49,11 +54,12 @@ impl Metrics {
         );
         if let Some(stats) = stats {
             let help = "Part of the cache that is held, 0 to 1.";
+            let usage = stats.pages_used as f64 / stats.pages_total.max(1) as f64;
             for name in ["vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"] {
-                gauge(&mut out, name, help, &of_model, stats.cache_usage);
+                gauge(&mut out, name, help, &of_model, usage);
             }
-            let [tokens, pages] = stats.cache_pages;
-            let labels = format!("{{block_size=\"{tokens}\",num_gpu_blocks=\"{pages}\"}}");
+            let pages = stats.pages_total;
+            let labels = format!("{{block_size=\"{PAGE}\",num_gpu_blocks=\"{pages}\"}}");
             gauge(&mut out, "vllm:cache_config_info", "Tokens of a page, and pages.", &labels, 1);
         }
         head(&mut out, "openledger_requests_total", "Requests by route and status.", "counter");
@@ -127,12 +133,13 @@ mod tests {
         runs.token();
         let waits = Flight::new(&metrics, Some("tax"));
         let base = Flight::new(&metrics, None);
-        let stats = Stats::default().with_cache(0.25, [16, 400]).with_max_adapters(8);
+        let mut stats = Stats::default();
+        (stats.pages_used, stats.pages_total) = (100, 400);
         let text = metrics.text(Some(stats), "a\"b", 1700);
         for line in [
             "vllm:num_requests_running{model_name=\"a\\\"b\"} 1",
             "vllm:num_requests_waiting{model_name=\"a\\\"b\"} 2",
-            "vllm:lora_requests_info{max_lora=\"8\",running_lora_adapters=\"law\",waiting_lora_adapters=\"tax\"} 1700",
+            "vllm:lora_requests_info{max_lora=\"2147483647\",running_lora_adapters=\"law\",waiting_lora_adapters=\"tax\"} 1700",
             "vllm:kv_cache_usage_perc{model_name=\"a\\\"b\"} 0.25",
             "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"400\"} 1",
         ] {

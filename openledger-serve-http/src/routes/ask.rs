@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http::{Response, StatusCode};
 use openledger_core::B256;
-use openledger_model::Json;
 use openledger_serve::Lease;
 use tokio::task::spawn_blocking;
 
@@ -19,7 +18,7 @@ use crate::{
     error::Failure,
     sse::{self, Head},
     tools::Splitter,
-    wire::{ChatRequest, CompletionRequest, Fields},
+    wire::{ChatRequest, CompletionRequest},
 };
 
 /// The adapter that answers, by content.
@@ -52,22 +51,6 @@ pub(super) async fn completions(
         }
     };
     respond(desk, caller, off_thread(read).await?).await
-}
-
-/// Refuses: the engine does not tell what texts mean, only how they go on.
-pub(super) fn embeddings(
-    desk: &Desk,
-    caller: &Caller,
-    json: &Json,
-) -> Result<Response<Body>, Failure> {
-    let fields = Fields::new(json);
-    let model = fields.required("model")?;
-    crate::wire::Prompt::read(&fields, "input")?;
-    if model != &*desk.subject.name && !caller.may_use(model) {
-        return Err(Failure::unknown_model(model));
-    }
-    let message = "what answers here makes no embeddings";
-    Err(Failure::new(StatusCode::NOT_IMPLEMENTED, message).with_code("unsupported"))
 }
 
 /// Reads, renders and encodes on a thread for that: megabytes of text take their time.

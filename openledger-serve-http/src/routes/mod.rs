@@ -2,6 +2,7 @@
 
 mod adapters;
 mod ask;
+mod embeddings;
 mod status;
 
 use std::{error::Error as StdError, sync::Arc, time::Instant};
@@ -152,7 +153,7 @@ where
         Route::LoadAdapter => adapters::load(desk, &json(desk, &body)?).await,
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
-        Route::Embeddings => ask::embeddings(desk, &caller, &json(desk, &body)?),
+        Route::Embeddings => embeddings::answer(desk, &caller, &json(desk, &body)?).await,
         Route::Chat => ask::chat(desk, &caller, body).await,
         _ => ask::completions(desk, &caller, body).await,
     }

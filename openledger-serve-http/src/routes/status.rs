@@ -2,13 +2,14 @@
 
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
 use openledger_core::AdapterId;
+use openledger_serve::Engine;
 use serde_json::{Value, json};
 
 use super::whole;
 use crate::{Body, desk::Desk, door::Caller, error::Failure};
 
 pub(super) fn metrics(desk: &Desk) -> Response<Body> {
-    let stats = desk.stats.as_ref().map(|stats| stats());
+    let stats = desk.engine.as_ref().map(Engine::stats);
     let text = desk.metrics.text(stats, &desk.subject.name, desk.now());
     let mut response = Response::new(Body::whole(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
