@@ -84,7 +84,7 @@ pub struct End {
 }
 
 impl End {
-    /// Tells why, and how many tokens were read and written.
+    /// Ends an answer that read and wrote so many tokens, for services of one's own.
     pub const fn new(finish: Finish, tokens_in: usize, tokens_out: usize) -> Self {
         Self { finish, text: String::new(), tokens_in, tokens_cached: 0, tokens_out }
     }

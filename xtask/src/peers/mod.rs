@@ -9,6 +9,7 @@ mod gguf;
 mod hub;
 mod merkle;
 mod node;
+mod openai;
 mod peft;
 mod typed;
 
@@ -23,7 +24,7 @@ use crate::shell::{Result, output, root};
 /// A check: what it compares, and how.
 type Check = (&'static str, fn(&Peers) -> Result<String>);
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     ("contracts", contracts::check),
     ("forge", forge::test),
     ("coverage", forge::coverage),
@@ -37,6 +38,7 @@ const CHECKS: [Check; 13] = [
     ("gguf", gguf::check),
     ("hub", hub::check),
     ("peft", peft::check),
+    ("openai", openai::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.

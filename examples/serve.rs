@@ -1,0 +1,153 @@
+//! Serves a model and its adapters over OpenAI's API.
+//!
+//! ```text
+//! cargo run --release --example serve -- --model DIR --adapters DIR --port 8000
+//! ```
+//! Each folder of `--adapters` that holds an adapter is a model by its name; the base model is one by the
+//! name of its own folder. Control-C ends it: answers under way are finished first.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an app talks to its user")]
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use openledger_core::{Error, ErrorKind, Result, file};
+use openledger_http::{Limits, Listener};
+use openledger_model::{ChatTemplate, Model, Network};
+use openledger_serve::{Adapters, Engine, EngineOptions};
+use openledger_serve_http::{Api, Keys};
+
+/// Serves a model and its adapters over OpenAI's API.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Folder of the base model, as Hugging Face has it.
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of folders of adapters, as PEFT has them.
+    #[arg(long)]
+    adapters: Option<PathBuf>,
+    /// What the base model's matrices are kept as.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: Dtype,
+    /// Threads that compute; answers do not depend on it.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Port on this machine; 0 takes a free one.
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+    /// Address to listen on. On one that others reach there have to be keys, and TLS before it.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: std::net::IpAddr,
+    /// Key that requests need, of 16 characters or more. Others on this machine can see it: prefer a file.
+    #[arg(long)]
+    api_key: Option<String>,
+    /// File of keys, one a line: `TENANT KEY [ADAPTER,...]`.
+    #[arg(long)]
+    api_key_file: Option<PathBuf>,
+    /// File with the key of administrators.
+    #[arg(long)]
+    admin_key_file: Option<PathBuf>,
+    /// Answers that are written at a time.
+    #[arg(long, default_value_t = 32)]
+    running: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8,
+    #[value(name = "q4_0")]
+    Q4,
+}
+
+/// The largest file of keys read: 1 MiB.
+const MAX_KEYS: u64 = 1 << 20;
+/// How long answers under way are waited for at the end.
+const DRAIN: Duration = Duration::from_secs(60);
+
+fn main() {
+    if let Err(error) = run(&Options::parse()) {
+        openledger_examples::exit(&error);
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    if let Some(threads) = options.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Error::invalid("cannot start threads").with_source(e.to_string()))?;
+    }
+    let model = Arc::new(open(options)?);
+    let engine_options = EngineOptions::default().with_max_running(options.running);
+    let engine = Engine::start(Arc::clone(&model), engine_options)?;
+    let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
+    let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
+    let mut api = Api::new(engine.clone(), model, &*name)
+        .with_engine(engine)
+        .with_adapters(Adapters::new(), options.adapters.as_deref())?
+        .with_keys(keys(options)?);
+    match ChatTemplate::open(&options.model) {
+        Ok(template) => api = api.with_template(template),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            eprintln!("the model has no chat template: only /v1/completions answers");
+        }
+        Err(e) => return Err(e),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|e| Error::new(ErrorKind::Unavailable, "no threads to serve").with_source(e))?;
+    runtime.block_on(serve(api, SocketAddr::new(options.host, options.port)))
+}
+
+async fn serve(api: Api, address: SocketAddr) -> Result<()> {
+    let listener = Listener::bind(address).await?;
+    println!("listening on {}", listener.url());
+    let answering = api.clone();
+    let answer = move |request| {
+        let api = answering.clone();
+        async move { api.answer(request).await }
+    };
+    let stop = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            eprintln!("cannot wait for Control-C: end it by its process");
+            std::future::pending::<()>().await;
+        }
+        api.drain();
+        println!("ending: answers under way are finished");
+    };
+    listener.serve_until(Limits::default().with_drain_time(DRAIN), answer, stop).await;
+    Ok(())
+}
+
+fn open(options: &Options) -> Result<Model> {
+    let model = Model::open(&options.model)?;
+    match options.dtype {
+        Dtype::F32 => Ok(model),
+        Dtype::Bf16 => Ok(model.map_network(Network::in_bf16)),
+        Dtype::Q8 => Ok(model.map_network(Network::in_q8_0)),
+        Dtype::Q4 => Ok(model.map_network(Network::in_q4_0)),
+    }
+}
+
+fn keys(options: &Options) -> Result<Keys> {
+    let read = |path: &PathBuf| {
+        let text = String::from_utf8(file::read(path, MAX_KEYS)?);
+        text.map_err(|_| Error::invalid(format!("`{}` is not UTF-8", path.display())))
+    };
+    let mut keys = Keys::default();
+    if let Some(key) = &options.api_key {
+        keys = keys.with_tenant("default", key, None)?;
+    }
+    if let Some(path) = &options.api_key_file {
+        keys = keys.with_lines(&read(path)?)?;
+    }
+    if let Some(path) = &options.admin_key_file {
+        keys = keys.with_admin(read(path)?.trim())?;
+    }
+    let is_closed = options.api_key.is_some() || options.api_key_file.is_some();
+    if !options.host.is_loopback() && !is_closed {
+        let message = format!("{} is reached by others: give `--api-key-file`", options.host);
+        return Err(Error::invalid(message));
+    }
+    Ok(keys)
+}

@@ -1,0 +1,79 @@
+//! All that answering a request needs.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use openledger_core::Result;
+use openledger_model::{ChatTemplate, Model};
+use openledger_serve::{Engine, Generate, TokenStream};
+
+use crate::{
+    ApiLimits, ToolFormat, door::Door, error::Failure, ids::Ids, metrics::Metrics, shelf::Shelf,
+};
+
+/// Asks whatever answers.
+type Ask = Arc<dyn Fn(Generate) -> BoxFuture<'static, Result<TokenStream>> + Send + Sync>;
+
+/// What an API consists of; clones share all that changes.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) ask: Ask,
+    pub(crate) subject: Subject,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) limits: ApiLimits,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What tells how it goes, and makes embeddings.
+    pub(crate) engine: Option<Engine>,
+    pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) draining: Arc<AtomicBool>,
+}
+
+/// The base model, and how one talks with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) model: Arc<Model>,
+    pub(crate) name: Arc<str>,
+    pub(crate) template: Option<Arc<ChatTemplate>>,
+    pub(crate) tools: Option<ToolFormat>,
+}
+
+impl Desk {
+    /// Returns the time in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Refuses while the server is ending.
+    pub(crate) fn is_open(&self) -> Result<(), Failure> {
+        if !self.draining.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+        Err(failure.with_code("draining").with_retry_after(Duration::from_secs(5)))
+    }
+}
+
+/// The system's clock.
+pub(crate) fn system_time() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk")
+            .field("model", &self.subject.name)
+            .field("door", &self.door)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

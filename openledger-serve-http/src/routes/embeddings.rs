@@ -1,0 +1,88 @@
+//! `POST /v1/embeddings`.
+
+use std::{sync::Arc, time::Instant};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures::{StreamExt, TryStreamExt, stream};
+use http::{Response, StatusCode};
+use openledger_model::Json;
+use openledger_serve::Embed;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::whole;
+use crate::{
+    Body, answer,
+    desk::Desk,
+    door::Caller,
+    error::Failure,
+    wire::{Fields, Prompt},
+};
+
+/// The most texts of a request, as in OpenAI's API.
+const MAX_TEXTS: usize = 2048;
+/// Those of them that wait for the engine at a time.
+const AT_ONCE: usize = 16;
+
+pub(super) async fn answer(
+    desk: &Arc<Desk>,
+    caller: &Caller,
+    json: &Json,
+) -> Result<Response<Body>, Failure> {
+    let fields = Fields::new(json);
+    let model = fields.required("model")?;
+    let texts = Prompt::read(&fields, "input")?;
+    if texts.len() > MAX_TEXTS {
+        return Err(fields.wrong("input", &format!("has more than {MAX_TEXTS} texts")));
+    }
+    fields.refuse("dimensions", |_| false)?;
+    let packed = match fields.text("encoding_format")? {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(fields.wrong("encoding_format", "is not `float` or `base64`")),
+    };
+    let Some(engine) = &desk.engine else {
+        let message = "what answers here makes no embeddings";
+        let failure = Failure::new(StatusCode::NOT_IMPLEMENTED, message);
+        return Err(failure.with_code("unsupported"));
+    };
+    let adapter = answer::adapter(desk, caller, model).await?;
+    let texts = {
+        let desk = Arc::clone(desk);
+        let broken =
+            |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
+        spawn_blocking(move || answer::tokens(&desk, texts)).await.map_err(broken)??
+    };
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    let deadline = Instant::now() + desk.limits.time;
+    let asked = texts.into_iter().map(|tokens| {
+        let mut request = Embed::new(tokens).with_deadline(deadline);
+        if let Some((_, lease)) = &adapter {
+            request = request.with_adapter(lease.clone());
+        }
+        if let Some(tenant) = caller.name() {
+            request = request.with_tenant(tenant);
+        }
+        request
+    });
+    // Each is asked for when one before it is there.
+    let vectors = stream::iter(asked).map(|request| engine.embed(request)).buffered(AT_ONCE);
+    let vectors: Vec<Vec<f32>> = vectors.try_collect().await?;
+    let data = vectors.iter().enumerate().map(|(index, vector)| {
+        let vector = match packed {
+            true => json!(pack(vector)),
+            false => json!(vector),
+        };
+        json!({"object": "embedding", "index": index, "embedding": vector})
+    });
+    Ok(whole(&json!({
+        "object": "list", "model": model, "data": data.collect::<Vec<Value>>(),
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    })))
+}
+
+/// The bytes of the numbers, least significant first, as OpenAI's client unpacks them.
+fn pack(vector: &[f32]) -> String {
+    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+    BASE64_STANDARD.encode(bytes)
+}

@@ -1,0 +1,10 @@
+//! Calls of tools, found in what a model writes.
+
+mod call;
+mod parse;
+mod splitter;
+#[cfg(test)]
+mod tests;
+
+pub use call::{ToolCall, ToolFormat};
+pub(crate) use splitter::Splitter;

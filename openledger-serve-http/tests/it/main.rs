@@ -1,0 +1,11 @@
+//! The API over real sockets, by behaviour.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod adapters;
+mod attacks;
+mod client;
+mod completions;
+mod errors;
+mod status;
+mod streams;
+mod tools;

@@ -1,0 +1,76 @@
+//! OpenAI's own client for Python talks with the example `serve`, as it is.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use openledger_model::{LoraConfig, Model, testing};
+
+use super::Peers;
+use crate::shell::{Result, cargo, output, root};
+
+const PACKAGE: &str = "openai==3.54.0";
+const KEY: &str = "sk-peers-0123456789";
+const ADMIN: &str = "sk-admin-0123456789";
+/// Messages in Hermes' style, tools before them.
+const TEMPLATE: &str = "{% for t in tools or [] %}<tool_call>{{ t.function.name }}\n{% endfor %}\
+     {% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+
+/// Serves a seeded model with three adapters and lets the client ask everything.
+pub(super) fn check(peers: &Peers) -> Result<String> {
+    let python = peers.python_packages("openai", &[PACKAGE])?;
+    let folder = peers.scratch("openai-served")?;
+    write(&folder)?;
+    output(cargo().args(["build", "--quiet", "-p", "openledger-examples", "--example", "serve"]))?;
+    let built =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let mut serve = Command::new(built.join("debug/examples/serve"));
+    serve.arg("--model").arg(folder.join("tiny")).arg("--adapters").arg(folder.join("adapters"));
+    serve.arg("--api-key-file").arg(folder.join("keys"));
+    serve.arg("--admin-key-file").arg(folder.join("admin"));
+    let (_server, url) = Server::start(serve.args(["--port", "0", "--threads", "2"]))?;
+    let mut ask = Command::new(&python);
+    ask.arg(root().join("xtask/peers/openai_client.py")).args([&url, KEY, ADMIN]);
+    Ok(output(&mut ask)?.trim().to_owned())
+}
+
+fn write(folder: &Path) -> Result {
+    let base = folder.join("tiny");
+    testing::tiny_files(1)?.write(&base)?;
+    fs::write(base.join("chat_template.jinja"), TEMPLATE)?;
+    let (model, config) = (Model::open(&base)?, LoraConfig::default());
+    for (seed, name) in (1..).zip(["law", "news", "tax"]) {
+        let lora = testing::lora(&model, &config, seed)?;
+        lora.to_files(model.network(), &config).write(folder.join("adapters").join(name))?;
+    }
+    fs::write(folder.join("keys"), format!("peers {KEY}\n"))?;
+    Ok(fs::write(folder.join("admin"), ADMIN)?)
+}
+
+/// The example, until dropped.
+struct Server(Child);
+
+impl Server {
+    /// Starts it and waits until it says where it listens.
+    fn start(command: &mut Command) -> Result<(Self, String)> {
+        let mut server = Self(command.stdout(Stdio::piped()).spawn()?);
+        let out = server.0.stdout.take().ok_or("no output of the server")?;
+        for line in BufReader::new(out).lines() {
+            if let Some(url) = line?.strip_prefix("listening on ") {
+                return Ok((server, url.to_owned()));
+            }
+        }
+        Err("the server ended before it listened".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
