@@ -13,7 +13,9 @@ use clap::{Parser, ValueEnum};
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_http::{Limits, Listener};
 use openledger_model::{ChatTemplate, Model, Network};
-use openledger_serve::{Adapters, Engine, EngineOptions};
+use openledger_serve::{
+    AdapterOptions, AdapterPrecision, Adapters, Directory, Engine, EngineOptions, Sources,
+};
 use openledger_serve_http::{Api, Keys};
 
 /// Serves a model and its adapters over OpenAI's API.
@@ -82,10 +84,9 @@ fn run(options: &Options) -> Result<()> {
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
     let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
-    let mut api = Api::new(engine.clone(), model, &*name)
-        .with_engine(engine)
-        .with_adapters(Adapters::new(), options.adapters.as_deref())?
-        .with_keys(keys(options)?);
+    let adapters = adapters(options, &model)?;
+    let mut api =
+        Api::new(engine.clone(), model, &*name).with_engine(engine).with_keys(keys(options)?);
     match ChatTemplate::open(&options.model) {
         Ok(template) => api = api.with_template(template),
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -96,7 +97,24 @@ fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|e| Error::new(ErrorKind::Unavailable, "no threads to serve").with_source(e))?;
-    runtime.block_on(serve(api, SocketAddr::new(options.host, options.port)))
+    runtime.block_on(async {
+        let api = api.with_adapters(adapters, options.adapters.as_deref()).await?;
+        serve(api, SocketAddr::new(options.host, options.port)).await
+    })
+}
+
+/// Adapters of the folder, kept as exactly as the base is.
+fn adapters(options: &Options, model: &Arc<Model>) -> Result<Adapters> {
+    let precision = match options.dtype {
+        Dtype::F32 => AdapterPrecision::F32,
+        Dtype::Bf16 | Dtype::Q8 | Dtype::Q4 => AdapterPrecision::Bf16,
+    };
+    let mut sources = Sources::new();
+    if let Some(folder) = &options.adapters {
+        sources = sources.with_default(Directory::open(folder)?);
+    }
+    let options = AdapterOptions::default().with_sources(sources).with_precision(precision);
+    Ok(Adapters::with_options(Arc::clone(model), options))
 }
 
 async fn serve(api: Api, address: SocketAddr) -> Result<()> {

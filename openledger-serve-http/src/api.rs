@@ -53,7 +53,7 @@ impl Api {
         Self(Arc::new(Desk {
             ask: Arc::new(ask),
             subject: Subject { model, name: name.into(), template: None, tools: None },
-            shelf: Arc::new(Shelf::empty()),
+            shelf: Arc::default(),
             door: Arc::default(),
             limits: ApiLimits::default(),
             metrics: Arc::default(),
@@ -69,13 +69,14 @@ impl Api {
         self
     }
 
-    /// Returns this offering adapters: those that are there, and those in folders of `folder`, which
-    /// are loaded when they are first asked for.
+    /// Returns this offering adapters, which are loaded when they are first asked for. `folder` is the one
+    /// that they load from, if it is one: what is in it is listed, and whole paths in it are understood.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable) if the folder cannot be read.
-    pub fn with_adapters(self, adapters: Adapters, folder: Option<&Path>) -> Result<Self> {
-        let shelf = Arc::new(Shelf::open(adapters, folder)?);
+    /// [`ErrorKind::Unavailable`](openledger_core::ErrorKind::Unavailable) or
+    /// [`ErrorKind::NotFound`](openledger_core::ErrorKind::NotFound) if the folder cannot be read.
+    pub async fn with_adapters(self, adapters: Adapters, folder: Option<&Path>) -> Result<Self> {
+        let shelf = Arc::new(Shelf::open(adapters, folder).await?);
         Ok(self.with(|desk| desk.shelf = shelf))
     }
 

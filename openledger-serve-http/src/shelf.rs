@@ -1,44 +1,47 @@
-//! Adapters by name: the one place that knows where they come from.
-//!
-//! What is asked of it is what the routes need; how an adapter is found, loaded and kept is behind it.
+//! Adapters by name: what clients may name, and what administrators do with names.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path, PathBuf},
+    sync::{PoisonError, RwLock},
 };
 
 use http::StatusCode;
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
-use openledger_model::{Adapter, AdapterFiles, Model};
-use openledger_serve::{Adapters, Lease};
-use tokio::{sync::Mutex, task::spawn_blocking};
+use openledger_serve::{AdapterName, Adapters, Directory, Lease, ListAdapters, Origin};
+use tokio::sync::Mutex;
 
 use crate::{error::Failure, metrics::Metrics};
 
-/// What has to lie in an adapter's folder.
-const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 /// The longest name, in bytes.
 const MAX_NAME: usize = 128;
 
 /// The adapters a server offers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shelf {
-    adapters: Adapters,
-    /// The folder that paths are within, without links in its own path.
+    adapters: Option<Adapters>,
+    /// The folder that whole paths are within, without links in its own path.
     folder: Option<PathBuf>,
-    known: RwLock<BTreeMap<String, Known>>,
-    /// Held while an alias is given or taken away, so that comparing and giving are one.
+    names: RwLock<Names>,
+    /// Held while a name is given or taken away, so that comparing and giving are one.
     changes: Mutex<()>,
+}
+
+/// What names there are beside those that are loaded.
+#[derive(Debug, Default)]
+struct Names {
+    /// Where the files of each are, within the folder.
+    paths: BTreeMap<String, String>,
+    /// Those taken away, which are not to come back by being asked for.
+    gone: BTreeSet<String>,
 }
 
 /// What is known of a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
-    /// Where its files are, within the folder.
+    /// Where its files are, within the folder; its name if it came another way.
     pub(crate) path: String,
-    /// What it named when it was last used; none before that.
+    /// What it names; none before it is loaded.
     pub(crate) id: Option<AdapterId>,
 }
 
@@ -54,85 +57,79 @@ pub(crate) enum Expected {
 }
 
 impl Shelf {
-    /// Offers none.
-    pub(crate) fn empty() -> Self {
-        Self {
-            adapters: Adapters::new(),
-            folder: None,
-            known: RwLock::default(),
+    /// Takes adapters, and the folder that they load from, if it is one, to list what is in it.
+    pub(crate) async fn open(adapters: Adapters, folder: Option<&Path>) -> Result<Self> {
+        let mut names = Names::default();
+        let mut root = None;
+        if let Some(folder) = folder {
+            let cannot = |e: std::io::Error| {
+                Error::new(ErrorKind::Unavailable, "cannot read the folder of adapters")
+                    .with_source(e)
+            };
+            root = Some(folder.canonicalize().map_err(cannot)?);
+            let listed = Directory::open(folder)?.list().await?;
+            let listed = listed.iter().map(AdapterName::as_str).filter(|name| is_name(name));
+            names.paths = listed.map(|name| (name.to_owned(), name.to_owned())).collect();
+        }
+        Ok(Self {
+            adapters: Some(adapters),
+            folder: root,
+            names: RwLock::new(names),
             changes: Mutex::default(),
-        }
-    }
-
-    /// Takes adapters that are there and a folder of more, each in a folder whose name is its name.
-    pub(crate) fn open(adapters: Adapters, folder: Option<&Path>) -> Result<Self> {
-        let cannot = |e: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, "cannot read the folder of adapters").with_source(e)
-        };
-        let folder = folder.map(fs::canonicalize).transpose().map_err(cannot)?;
-        let mut known = BTreeMap::new();
-        if let Some(folder) = &folder {
-            for entry in fs::read_dir(folder).map_err(cannot)? {
-                let entry = entry.map_err(cannot)?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if is_name(&name) && entry.path().join(FILES[0]).is_file() {
-                    known.insert(name.clone(), Known { path: name, id: None });
-                }
-            }
-        }
-        Ok(Self { adapters, folder, known: RwLock::new(known), ..Self::empty() })
+        })
     }
 
     /// Lists what is known, by name.
     pub(crate) fn list(&self) -> BTreeMap<String, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = names.paths.iter();
+        let mut known: BTreeMap<String, Known> =
+            listed.map(|(name, path)| (name.clone(), Known { path: path.clone(), id: None })).collect();
+        let resident = self.adapters.as_ref().map(Adapters::residency).unwrap_or_default();
+        for adapter in resident.adapters {
+            for alias in adapter.aliases.into_iter().filter(|alias| !names.gone.contains(alias)) {
+                let path = alias.clone();
+                known.entry(alias).or_insert(Known { path, id: None }).id = Some(adapter.id);
+            }
+        }
+        known
     }
 
-    /// Takes a lease on what a name stands for; loads it if nobody has asked for it yet.
-    pub(crate) async fn lease(
-        &self,
-        name: &str,
-        model: &Arc<Model>,
-        metrics: &Metrics,
-    ) -> Result<Lease, Failure> {
-        let found = self.adapters.lease(name);
-        if !matches!(&found, Err(e) if e.kind() == ErrorKind::NotFound) {
-            return Ok(found?);
+    /// Takes a lease on what a name stands for; loads it if it is not ready.
+    pub(crate) async fn lease(&self, name: &str, metrics: &Metrics) -> Result<Lease, Failure> {
+        let adapters = self.adapters()?;
+        if self.is_gone(name) {
+            return Err(Failure::unknown_model(name));
         }
-        let known = || self.list().remove(name).ok_or_else(|| Failure::unknown_model(name));
-        known()?;
-        let _changes = self.changes.lock().await;
-        // Somebody else may have loaded it meanwhile, or taken it away.
-        if let Ok(lease) = self.adapters.lease(name) {
-            return Ok(lease);
+        if let Some(ready) = adapters.ready(name) {
+            return Ok(ready);
         }
-        self.load(name, &known()?.path, model, metrics).await
+        let lease = adapters.lease(name).await;
+        metrics.adapter(lease.is_ok());
+        lease.map_err(|e| failed(name, e))
     }
 
-    /// Gives a name to the adapter in a folder, if the name stands for what is expected.
+    /// Gives a name to the adapter at a path, if the name stands for what is expected.
     pub(crate) async fn put(
         &self,
         name: &str,
         path: &str,
         expected: Expected,
-        model: &Arc<Model>,
         metrics: &Metrics,
     ) -> Result<AdapterId, Failure> {
         if !is_name(name) {
             let message = "the name of an adapter is of letters, digits and `._-`, and begins with none of these";
             return Err(Failure::field("lora_name", message));
         }
+        let adapters = self.adapters()?;
+        let path = self.within(path)?;
         let _changes = self.changes.lock().await;
-        let is = match self.adapters.lease(name) {
-            Ok(lease) => Some(lease.id()),
-            Err(_) if self.list().contains_key(name) && expected != Expected::Anything => {
-                // Known and not loaded yet: what it is has to be looked at before it is compared.
-                let path = self.list().remove(name).map(|known| known.path).unwrap_or_default();
-                Some(self.load(name, &path, model, metrics).await?.id())
-            }
-            Err(_) => self.list().remove(name).and_then(|known| known.id),
+        let known = self.list().contains_key(name);
+        let is = match expected {
+            // What is not loaded yet has to be looked at before it is compared.
+            Expected::Id(_) if known => Some(self.lease(name, metrics).await?.id()),
+            _ => None,
         };
-        let known = is.is_some() || self.list().contains_key(name);
         let (fits, says) = match expected {
             Expected::Nothing => (!known, format!("the adapter `{name}` is there already")),
             Expected::Anything => (known, format!("there is no adapter `{name}`")),
@@ -148,101 +145,83 @@ impl Shelf {
             let code = "precondition_failed";
             return Err(Failure::new(StatusCode::PRECONDITION_FAILED, says).with_code(code));
         }
-        self.load(name, path, model, metrics).await.map(|lease| lease.id())
+        let lease = adapters.assign(name, Origin::Named(path.clone())).await;
+        metrics.adapter(lease.is_ok());
+        let lease = lease.map_err(|e| failed(&path, e).with_param("lora_path"))?;
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.gone.remove(name);
+        names.paths.insert(name.to_owned(), path);
+        Ok(lease.id())
     }
 
     /// Takes a name away; answers under way keep their adapter.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), Failure> {
+        let adapters = self.adapters()?;
         let _changes = self.changes.lock().await;
-        let was_loaded = self.adapters.remove(name).is_ok();
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        match known.remove(name).is_some() || was_loaded {
-            true => Ok(()),
-            false => Err(Failure::unknown_model(name).with_param("lora_name")),
+        if self.is_gone(name) || !self.list().contains_key(name) {
+            return Err(Failure::unknown_model(name).with_param("lora_name"));
         }
+        // One that was never loaded is taken away all the same.
+        let _ = adapters.unload(name);
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.paths.remove(name);
+        names.gone.insert(name.to_owned());
+        Ok(())
     }
 
-    /// Loads the adapter in a folder and gives it a name. Whoever calls holds `changes`.
-    async fn load(
-        &self,
-        name: &str,
-        path: &str,
-        model: &Arc<Model>,
-        metrics: &Metrics,
-    ) -> Result<Lease, Failure> {
-        let loaded = self.read(path, model).await;
-        metrics.adapter(loaded.is_ok());
-        let (adapter, path) = loaded?;
-        let (adapters, model) = (self.adapters.clone(), Arc::clone(model));
-        let alias = name.to_owned();
-        let given = spawn_blocking(move || adapters.insert(alias, model.network(), &adapter));
-        let lease = given.await.map_err(|_| broken())?;
-        let known = Known { path, id: Some(lease.id()) };
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), known);
-        Ok(lease)
+    fn adapters(&self) -> Result<&Adapters, Failure> {
+        self.adapters.as_ref().ok_or_else(|| {
+            let message = "this server offers no adapters";
+            Failure::new(StatusCode::NOT_FOUND, message).with_code("model_not_found")
+        })
     }
 
-    /// Reads an adapter; also returns its path within the folder.
-    async fn read(&self, path: &str, model: &Arc<Model>) -> Result<(Adapter, String), Failure> {
-        let Some(folder) = self.folder.clone() else {
-            let message = "this server has no folder of adapters";
-            return Err(Failure::new(StatusCode::FORBIDDEN, message).with_code("no_adapter_folder"));
+    fn is_gone(&self, name: &str) -> bool {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).gone.contains(name)
+    }
+
+    /// Returns the name that a path has within the folder.
+    fn within(&self, path: &str) -> Result<String, Failure> {
+        let outside = || {
+            let message = "the path is not within the server's folder of adapters";
+            Failure::new(StatusCode::FORBIDDEN, message)
+                .with_code("path_forbidden")
+                .with_param("lora_path")
         };
-        let (path, model) = (PathBuf::from(path), Arc::clone(model));
-        let read = move || {
-            let place = contained(&folder, &path)?;
-            let files = AdapterFiles::read(&place).map_err(|e| unreadable(&e))?;
-            let adapter = Adapter::load(model.network(), &files).map_err(|e| {
-                Failure::new(StatusCode::UNPROCESSABLE_ENTITY, e.report())
-                    .with_code("adapter_does_not_fit")
-            })?;
-            let within = place.strip_prefix(&folder).unwrap_or(&place);
-            Ok((adapter, within.to_string_lossy().into_owned()))
+        let path = Path::new(path);
+        let path = match (path.is_absolute(), &self.folder) {
+            (true, Some(folder)) => path.strip_prefix(folder).map_err(|_| outside())?,
+            (true, None) => return Err(outside()),
+            (false, _) => path,
         };
-        spawn_blocking(read).await.map_err(|_| broken())?
+        let parts = path.components().filter(|part| *part != Component::CurDir);
+        let parts: Option<Vec<&str>> = parts
+            .map(|part| match part {
+                Component::Normal(part) => part.to_str(),
+                _ => None,
+            })
+            .collect();
+        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/")).ok_or_else(outside)
     }
 }
 
-/// Returns where `path` leads, if that and the files there are within `folder`, whatever links there are.
-///
-/// Who can write to the folder can still change a link between this and the reading: the folder is
-/// trusted, the request is not.
-fn contained(folder: &Path, path: &Path) -> Result<PathBuf, Failure> {
-    let outside = || {
-        let message = "the path is not within the server's folder of adapters";
-        Failure::new(StatusCode::FORBIDDEN, message)
-            .with_code("path_forbidden")
-            .with_param("lora_path")
-    };
-    // `..` is refused before it is looked at, so that answers do not tell what exists elsewhere.
-    if path.components().any(|part| part == std::path::Component::ParentDir)
-        || (path.is_absolute() && !path.starts_with(folder))
-    {
-        return Err(outside());
-    }
-    let missing = |_| unreadable(&Error::new(ErrorKind::NotFound, ""));
-    let place = fs::canonicalize(folder.join(path)).map_err(missing)?;
-    for file in FILES {
-        let file = fs::canonicalize(place.join(file));
-        if !place.starts_with(folder) || !file.map_err(missing)?.starts_with(folder) {
-            return Err(outside());
+/// Says why an adapter cannot be had, without a path of this machine.
+fn failed(name: &str, error: Error) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound => Failure::unknown_model(name),
+        ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Corrupt => {
+            Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error.report())
+                .with_code("adapter_does_not_fit")
         }
+        ErrorKind::Limit if !error.is_retryable() => {
+            Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+                .with_code("adapter_too_large")
+        }
+        ErrorKind::Denied => {
+            Failure::new(StatusCode::FORBIDDEN, error.to_string()).with_code("path_forbidden")
+        }
+        _ => error.into(),
     }
-    Ok(place)
-}
-
-/// Says that files cannot be read, without a path of this machine.
-fn unreadable(error: &Error) -> Failure {
-    let (status, message) = match error.kind() {
-        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "there is no adapter at this path"),
-        ErrorKind::Limit => (StatusCode::UNPROCESSABLE_ENTITY, "the adapter's files are too large"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the adapter's files cannot be read"),
-    };
-    Failure::new(status, message).with_code("adapter_unreadable").with_param("lora_path")
-}
-
-fn broken() -> Failure {
-    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "loading the adapter failed")
 }
 
 /// Whether it can name an adapter: in a URL, a file system and a metric alike.
@@ -260,17 +239,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_path_leads_within_the_folder_or_nowhere(path in r"(\.\./|/|[a-c]/|\./|~|etc/){0,6}[a-c.]{0,3}") {
-            let scratch = tempfile::tempdir().unwrap();
-            let folder = fs::canonicalize(scratch.path()).unwrap().join("adapters");
-            for place in [folder.join("a/b"), folder.join("c"), scratch.path().join("b")] {
-                fs::create_dir_all(&place).unwrap();
-                for file in FILES {
-                    fs::write(place.join(file), b"").unwrap();
-                }
-            }
-            if let Ok(place) = contained(&folder, Path::new(&path)) {
-                prop_assert!(place == folder.join("a/b") || place == folder.join("c"));
+        fn a_path_is_a_name_within_the_folder_or_refused(path in r"(\.\./|/|[a-c]/|\./|~|etc/){0,6}[a-c.]{0,3}") {
+            let shelf = Shelf { folder: Some("/srv/adapters".into()), ..Shelf::default() };
+            if let Ok(name) = shelf.within(&path) {
+                let parts = Path::new(&name).components();
+                prop_assert!(parts.clone().all(|part| matches!(part, Component::Normal(_))));
+                prop_assert!(parts.count() > 0 && !path.starts_with('/'));
             }
         }
 
@@ -279,6 +253,16 @@ mod tests {
             if is_name(&name) {
                 prop_assert!(Path::new(&name).components().count() == 1 && !name.contains(['/', '\\', '%']));
             }
+        }
+    }
+
+    #[test]
+    fn a_whole_path_within_the_folder_is_the_rest_of_it() {
+        let shelf = Shelf { folder: Some("/srv/adapters".into()), ..Shelf::default() };
+        assert_eq!(shelf.within("/srv/adapters/law").unwrap(), "law");
+        assert_eq!(shelf.within("./team/law").unwrap(), "team/law");
+        for path in ["/srv/adapters", "/srv/other", "/srv/adapters/../other", "", "."] {
+            assert!(shelf.within(path).is_err(), "{path}");
         }
     }
 }

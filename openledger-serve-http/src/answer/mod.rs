@@ -52,7 +52,7 @@ pub(crate) async fn adapter(
     if !caller.may_use(own) {
         return Err(Failure::unknown_model(model));
     }
-    let lease = desk.shelf.lease(own, &desk.subject.model, &desk.metrics).await?;
+    let lease = desk.shelf.lease(own, &desk.metrics).await?;
     Ok(Some((own.to_owned(), lease)))
 }
 

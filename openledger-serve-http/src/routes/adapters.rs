@@ -71,7 +71,7 @@ async fn put_as(
         let message = format!("`{name}` is the base model's name");
         return Err(Failure::field("lora_name", message));
     }
-    let id = desk.shelf.put(name, path, expected, &desk.subject.model, &desk.metrics).await?;
+    let id = desk.shelf.put(name, path, expected, &desk.metrics).await?;
     let mut response = whole(&json!({"name": name, "id": id.to_string(), "state": "loaded"}));
     response.headers_mut().insert(ETAG, header(&format!("\"{id}\"")));
     Ok(response)

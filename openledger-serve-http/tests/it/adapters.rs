@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path};
 
 use openledger_model::{LoraConfig, testing};
-use openledger_serve::Adapters;
+use openledger_serve::{AdapterOptions, Adapters, Directory, Sources};
 use openledger_serve_http::Keys;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,7 +30,10 @@ pub(crate) async fn server() -> (TempDir, SocketAddr) {
         .with_lines(&format!("press {PRESS}\ncourt {COURT} law\n"))
         .and_then(|keys| keys.with_admin(ADMIN))
         .unwrap();
-    let api = api().with_keys(keys).with_adapters(Adapters::new(), Some(&folder)).unwrap();
+    let sources = Sources::new().with_default(Directory::open(&folder).unwrap());
+    let options = AdapterOptions::default().with_sources(sources);
+    let adapters = Adapters::with_options(model(), options);
+    let api = api().with_keys(keys).with_adapters(adapters, Some(&folder)).await.unwrap();
     (scratch, serve(api).await)
 }
 
