@@ -4,10 +4,13 @@
 mod adapters;
 mod cache;
 mod composition;
+#[cfg(feature = "constrain")]
+mod constraint;
 mod embed;
 mod engine;
 mod faults;
 mod replacing;
+mod sampling;
 mod scheduling;
 mod shelf;
 mod sources;
