@@ -18,7 +18,7 @@ pub use engine::{Embed, Engine, EngineOptions, Pooling, Stats};
 pub use layer::{Meter, MeterLayer};
 pub use lease::{AdapterPrecision, Lease};
 pub use request::Generate;
-pub use sampling::{Constraint, Sampling};
+pub use sampling::{Constraint, Lookup, Sampling};
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 
 use openledger_core::Error;

@@ -10,6 +10,7 @@ mod candidates;
 mod constraint;
 mod grammar;
 mod logprobs;
+mod lookup;
 mod options;
 mod penalties;
 mod sampler;
@@ -18,5 +19,6 @@ mod writer;
 
 pub use constraint::Constraint;
 pub(crate) use grammar::{Grammar, Grammars};
+pub use lookup::Lookup;
 pub use options::Sampling;
 pub(crate) use writer::{Writer, Written};
