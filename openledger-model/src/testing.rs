@@ -86,7 +86,9 @@ fn config(family: &str) -> Result<Vec<u8>> {
     if let Value::Object(own) = own {
         config.extend(own);
     }
-    Ok(Value::Object(config).to_string().into_bytes())
+    let mut config = Value::Object(config);
+    config.sort_all_objects(); // the same bytes with serde_json's `preserve_order` as without
+    Ok(config.to_string().into_bytes())
 }
 
 /// Makes matrices for `model` of which none is zero; magnitudes and tables are not the base's.

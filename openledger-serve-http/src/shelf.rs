@@ -83,8 +83,9 @@ impl Shelf {
     pub(crate) fn list(&self) -> BTreeMap<String, Known> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let listed = names.paths.iter();
-        let mut known: BTreeMap<String, Known> =
-            listed.map(|(name, path)| (name.clone(), Known { path: path.clone(), id: None })).collect();
+        let mut known: BTreeMap<String, Known> = listed
+            .map(|(name, path)| (name.clone(), Known { path: path.clone(), id: None }))
+            .collect();
         let resident = self.adapters.as_ref().map(Adapters::residency).unwrap_or_default();
         for adapter in resident.adapters {
             for alias in adapter.aliases.into_iter().filter(|alias| !names.gone.contains(alias)) {

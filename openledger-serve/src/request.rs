@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use crate::{Lease, Sampling, Source};
+use crate::{Constraint, Lease, Sampling, Source};
 
 /// A request: tokens to go on from, and how.
 #[derive(Clone, Debug)]
@@ -16,11 +16,12 @@ pub struct Generate {
     pub max_tokens: usize,
     /// How each token is chosen.
     pub sampling: Sampling,
-    /// Texts that end the answer, which does not contain them.
+    /// Texts that end the answer, which does not contain them: at most 64 of 1 to 1,024 bytes. What may
+    /// be the beginning of one is told only when it is not.
     pub stop: Vec<String>,
     /// Whether the answer goes on after a token that ends a text.
     pub ignore_eos: bool,
-    /// How many likely tokens are told with each one written, if any probabilities are.
+    /// How many likely tokens are told with each one written, at most 20, if any probabilities are.
     pub logprobs: Option<usize>,
     /// Who asks: requests of one tenant share its part of the engine, and see no other's cache.
     pub tenant: Option<Arc<str>>,
@@ -32,6 +33,11 @@ pub struct Generate {
     pub payment: Option<Credential>,
     /// The rows that the prompt holds as context, by ascending number.
     pub sources: Vec<Source>,
+    /// Until so many tokens are written, none that ends a text is chosen. Stop strings and what fits
+    /// a constraint end an answer all the same.
+    pub min_tokens: usize,
+    /// What the answer must look like.
+    pub constraint: Option<Constraint>,
 }
 
 impl Generate {
@@ -50,6 +56,8 @@ impl Generate {
             question: None,
             payment: None,
             sources: Vec::new(),
+            min_tokens: 0,
+            constraint: None,
         }
     }
 
@@ -106,6 +114,20 @@ impl Generate {
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Returns this with another number of tokens before the answer may end.
+    #[must_use]
+    pub const fn with_min_tokens(mut self, min_tokens: usize) -> Self {
+        self.min_tokens = min_tokens;
+        self
+    }
+
+    /// Returns this with a form for the answer.
+    #[must_use]
+    pub fn with_constraint(mut self, constraint: Constraint) -> Self {
+        self.constraint = Some(constraint);
         self
     }
 

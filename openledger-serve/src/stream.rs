@@ -49,14 +49,15 @@ impl Event {
     }
 }
 
-/// How likely a token was, as natural logarithms of probabilities after the penalties and before the
-/// temperature.
+/// How likely a token was, as natural logarithms of the model's own probabilities: before bias,
+/// constraint, penalties and temperature, as vLLM's `raw_logprobs` and OpenAI's.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Logprobs {
     /// Of the token written.
     pub chosen: f32,
-    /// The likeliest tokens, best first; as many as were asked for.
+    /// The likeliest tokens, best first, as many as were asked for; the one written may not be among
+    /// them.
     pub likeliest: Vec<(u32, f32)>,
 }
 
@@ -73,7 +74,7 @@ impl Logprobs {
 pub struct End {
     /// Why.
     pub finish: Finish,
-    /// Text held back until now: an unfinished character.
+    /// Text held back until now: what might have begun a stop string, an unfinished character.
     pub text: String,
     /// Tokens read.
     pub tokens_in: usize,
@@ -94,7 +95,7 @@ impl End {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Finish {
-    /// The model ended the text, or one of the texts that end it came.
+    /// The model ended the text, one of the texts that end it came, or its constraint is fulfilled.
     Stop,
     /// As many tokens as asked for were written, or the model holds no more.
     Length,

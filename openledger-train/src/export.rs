@@ -62,6 +62,8 @@ pub fn merge(
     // The newer spelling where the base has it.
     let field = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
     config.insert(field.to_owned(), to.name().into());
+    let mut config = Value::Object(config);
+    config.sort_all_objects(); // the same bytes with serde_json's `preserve_order` as without
     let config = serde_json::to_vec_pretty(&config).expect("what was JSON is JSON");
     Ok(ModelFiles::new(config, base.tokenizer.clone(), bytes))
 }

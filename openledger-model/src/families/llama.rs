@@ -141,7 +141,8 @@ impl LlamaConfig {
 
     /// Writes the `config.json` that [`parse`](Self::parse) and transformers read.
     pub fn to_json(&self) -> Vec<u8> {
-        let config = Value::Object(self.to_fields());
+        let mut config = Value::Object(self.to_fields());
+        config.sort_all_objects(); // the same bytes with serde_json's `preserve_order` as without
         serde_json::to_vec_pretty(&config).expect("strings and numbers are always JSON")
     }
 

@@ -18,7 +18,7 @@ impl<'a> Gguf<'a> {
     /// [`ErrorKind::Unsupported`] naming the architecture, or what it uses, that is not there;
     /// [`ErrorKind::Corrupt`] naming metadata that is missing or of another kind.
     pub fn config(&self) -> Result<Vec<u8>> {
-        Ok(Json::Object(config::read(self)?).to_string().into_bytes())
+        Ok(sorted(Json::Object(config::read(self)?)))
     }
 
     /// Returns the `tokenizer.json` of the model, as [`Tokenizer::parse`](crate::Tokenizer::parse)
@@ -27,7 +27,7 @@ impl<'a> Gguf<'a> {
     /// # Errors
     /// As [`config`](Self::config).
     pub fn tokenizer(&self) -> Result<Vec<u8>> {
-        vocabulary::read(self).map(|json| json.to_string().into_bytes())
+        vocabulary::read(self).map(sorted)
     }
 
     /// Returns the chat template, a Jinja template, if the file has one.
@@ -70,6 +70,12 @@ impl<'a> Gguf<'a> {
         }
         Weights::from_tensors(tensors)
     }
+}
+
+/// Writes fields in the order of their names, with serde_json's `preserve_order` as without.
+fn sorted(mut json: Json) -> Vec<u8> {
+    json.sort_all_objects();
+    json.to_string().into_bytes()
 }
 
 /// The heads whose rows are permuted.

@@ -67,7 +67,7 @@ impl Job {
     /// Says that its time is over.
     pub(super) fn expire(self) -> Seat {
         let written = match &self.task {
-            Task::Answer(answer) => answer.written,
+            Task::Answer(answer) => answer.written(),
             Task::Embed(_) => 0,
         };
         let message = match self.runs {

@@ -43,7 +43,10 @@ use openledger_kernels::PAGE;
 use openledger_model::Model;
 use tower::Service;
 
-use crate::{Generate, Lease, TokenStream};
+use crate::{
+    Generate, Lease, TokenStream,
+    sampling::{Grammar, Grammars, Writer},
+};
 use answer::Answer;
 use cache::Cache;
 use desk::Desk;
@@ -74,6 +77,7 @@ pub struct Engine {
     desk: Arc<Desk>,
     stats: Arc<Mutex<Stats>>,
     pages: usize,
+    grammars: Grammars,
 }
 
 impl Engine {
@@ -109,7 +113,9 @@ impl Engine {
         let told = Arc::clone(&stats);
         let worker = Worker::new(Arc::clone(&model), options.clone(), cache, inbox, told);
         let desk = Arc::new(Desk::new(options.max_queued, options.max_tenant_queued));
-        Ok((Self { model, options: Arc::new(options), jobs, desk, stats, pages }, worker))
+        let grammars = Grammars::new(Arc::clone(&model));
+        let options = Arc::new(options);
+        Ok((Self { model, options, jobs, desk, stats, pages, grammars }, worker))
     }
 
     /// Returns the base model.
@@ -162,14 +168,15 @@ impl Engine {
         poll_fn(move |context| desk.poll_empty(context))
     }
 
-    fn submit(&self, request: Generate) -> Result<TokenStream> {
+    fn submit(&self, request: Generate, grammar: Option<Grammar>) -> Result<TokenStream> {
         if request.max_tokens == 0 {
             let read = request.prompt.len();
             return Err(Error::invalid(format!("{read} tokens to read and 0 to write: ask for 1")));
         }
         self.check(&request.prompt, request.max_tokens, request.deadline)?;
         let (events, stream) = unbounded();
-        let answer = Answer::new(&self.model, &request, events);
+        let writer = Writer::new(&self.model, &request, grammar)?;
+        let answer = Answer::new(writer, request.prompt.len(), events);
         let Generate { prompt, adapter, tenant, deadline, .. } = request;
         self.send(prompt, adapter, tenant, deadline, Task::Answer(Box::new(answer)))?;
         Ok(TokenStream::new(stream))
@@ -247,6 +254,13 @@ impl Service<Generate> for Engine {
     }
 
     fn call(&mut self, request: Generate) -> Self::Future {
-        Box::pin(std::future::ready(self.submit(request)))
+        let Some(constraint) = request.constraint.clone() else {
+            return Box::pin(std::future::ready(self.submit(request, None)));
+        };
+        let engine = self.clone();
+        Box::pin(async move {
+            let grammar = engine.grammars.compile(constraint).await?;
+            engine.submit(request, Some(grammar))
+        })
     }
 }

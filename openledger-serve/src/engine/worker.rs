@@ -258,14 +258,12 @@ impl Worker {
                 continue;
             }
             let (asked, states) = asked(&running, count);
-            let before = running.table.len();
             self.cache.wrote(&mut running.table, count, &running.job.tokens);
-            let seen = before + count;
             match &mut running.job.task {
                 Task::Answer(_) if asked.is_empty() => {}
                 Task::Answer(answer) => {
                     let Some(row) = logits.next() else { continue };
-                    let next = answer.take(&self.model, row, seen);
+                    let next = answer.take(&self.model, row);
                     self.stats.tokens_out += 1;
                     self.queue.charge(&running.job.flow, u64::from(self.options.output_cost));
                     match next {

@@ -24,7 +24,8 @@ async fn what_is_cached_is_told_and_changes_no_token() {
     let mut found = 0;
     for sampling in [Sampling::GREEDY, Sampling::with_temperature(1.0, 5)] {
         for end in [1, 1, 2, 3, 2] {
-            let request = Generate::new(prompt(end)).with_sampling(sampling).with_max_tokens(30);
+            let request =
+                Generate::new(prompt(end)).with_sampling(sampling.clone()).with_max_tokens(30);
             let answer = ask(&cached, request.clone()).await;
             let expected = ask(&plain, request).await;
             assert_eq!((&answer.tokens, &answer.text), (&expected.tokens, &expected.text));

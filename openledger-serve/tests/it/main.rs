@@ -4,11 +4,14 @@
 mod adapters;
 mod cache;
 mod composition;
+#[cfg(feature = "constrain")]
+mod constraint;
 mod embed;
 mod engine;
 mod faults;
-mod replacing;
 mod layer;
+mod replacing;
+mod sampling;
 mod scheduling;
 mod shelf;
 mod sources;
