@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures::future::try_join_all;
 use http::StatusCode;
-use openledger_serve::{Generate, Lease};
+use openledger_serve::Lease;
 
 pub(crate) use choice::{Choice, Piece, Usage};
 pub(crate) use shape::Shape;
@@ -79,20 +79,13 @@ pub(crate) async fn start(
         }
         let most = settings.max_tokens.unwrap_or(desk.limits.max_tokens).min(room);
         for n in 0..settings.n {
-            let mut request = Generate::new(prompt.clone())
-                .with_max_tokens(most)
-                .with_sampling(settings.sampling(seed.wrapping_add(n as u64)))
-                .with_stop(settings.stop.iter().cloned())
-                .with_ignore_eos(settings.ignore_eos)
-                .with_deadline(deadline);
+            let seed = seed.wrapping_add(n as u64);
+            let mut request = settings.request(prompt.clone(), most, seed).with_deadline(deadline);
             if let Some((_, lease)) = adapter {
                 request = request.with_adapter(lease.clone());
             }
             if let Some(tenant) = caller.name() {
                 request = request.with_tenant(tenant);
-            }
-            if let Some(likeliest) = settings.logprobs {
-                request = request.with_logprobs(likeliest);
             }
             let flight = Flight::new(&desk.metrics, adapter.map(|(name, _)| &**name));
             // Of several answers to one prompt the first tells what was read.

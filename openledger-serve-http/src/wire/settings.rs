@@ -1,9 +1,9 @@
 //! What chats and completions ask for alike.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use openledger_model::Json;
-use openledger_serve::Sampling;
+use openledger_serve::{Constraint, Generate, Sampling};
 
 use super::fields::{Fields, is, is_empty};
 use crate::{ApiLimits, error::Failure};
@@ -14,16 +14,12 @@ const MAX_STOP: usize = 1024;
 /// The most likely tokens told with each one, as in OpenAI's API.
 const MAX_LIKELIEST: usize = 20;
 /// Fields of OpenAI's and vLLM's API that change an answer, and that nothing here honours.
-const UNKNOWN_HERE: [&str; 17] = [
+const UNKNOWN_HERE: [&str; 13] = [
     "audio",
     "function_call",
     "functions",
-    "guided_choice",
     "guided_grammar",
-    "guided_json",
-    "guided_regex",
     "length_penalty",
-    "min_tokens",
     "prompt_logprobs",
     "stop_token_ids",
     "structured_outputs",
@@ -51,8 +47,10 @@ pub(crate) struct Settings {
     pub(crate) include_usage: bool,
     pub(crate) time: Duration,
     pub(crate) seed: Option<u64>,
-    temperature: f32,
-    top_k: Option<usize>,
+    min_tokens: usize,
+    constraint: Option<Constraint>,
+    /// But for the seed.
+    sampling: Sampling,
 }
 
 impl Settings {
@@ -62,7 +60,6 @@ impl Settings {
         }
         fields.refuse("modalities", |json| json.as_array() == Some(&[Json::from("text")]))?;
         fields.refuse("skip_special_tokens", |json| *json == Json::Bool(true))?;
-        Self::refuse_sampling(fields)?;
         let stream = fields.flag("stream")?.unwrap_or(false);
         let include_usage = match fields.get("stream_options") {
             Some(_) if !stream => {
@@ -70,12 +67,6 @@ impl Settings {
             }
             Some(json) => Fields::within(json, "stream_options.")?.flag("include_usage")?,
             None => None,
-        };
-        let temperature = fields.number("temperature", 0.0..=2.0)?;
-        let top_k = match fields.get("top_k") {
-            // What vLLM's clients say for all.
-            Some(json) if is(-1.0)(json) || is(0.0)(json) => None,
-            _ => fields.integer("top_k", 1..=1_000_000)?,
         };
         let most = limits.time.as_secs_f64();
         let time = fields.number("timeout", 0.001..=1e9)?.unwrap_or(most).min(most);
@@ -93,34 +84,28 @@ impl Settings {
             include_usage: include_usage.unwrap_or(false),
             time: Duration::from_secs_f64(time),
             seed: seed(fields)?,
-            temperature: temperature.unwrap_or(1.0) as f32,
-            top_k,
+            min_tokens: fields.integer("min_tokens", 0..=limits.max_tokens)?.unwrap_or(0),
+            constraint: constraint(fields)?,
+            sampling: sampling(fields)?,
         })
     }
 
-    /// Refuses ways of choosing that the engine does not have.
-    fn refuse_sampling(fields: &Fields<'_>) -> Result<(), Failure> {
-        for (name, neutral) in [
-            ("top_p", 1.0),
-            ("min_p", 0.0),
-            ("repetition_penalty", 1.0),
-            ("frequency_penalty", 0.0),
-            ("presence_penalty", 0.0),
-        ] {
-            fields.refuse(name, is(neutral))?;
+    /// Returns a request to answer `prompt` in this way, with what chance decides decided by `seed`.
+    pub(crate) fn request(&self, prompt: Vec<u32>, max_tokens: usize, seed: u64) -> Generate {
+        let mut sampling = self.sampling.clone();
+        sampling.seed = seed;
+        let mut request = Generate::new(prompt)
+            .with_max_tokens(max_tokens)
+            .with_min_tokens(self.min_tokens.min(max_tokens))
+            .with_sampling(sampling)
+            .with_stop(self.stop.iter().cloned())
+            .with_ignore_eos(self.ignore_eos);
+        if let Some(constraint) = &self.constraint {
+            request = request.with_constraint(constraint.clone());
         }
-        fields.refuse("logit_bias", is_empty)?;
-        fields.refuse("response_format", |json| {
-            json.get("type").and_then(Json::as_str) == Some("text")
-        })
-    }
-
-    /// Returns how tokens are chosen by that seed.
-    pub(crate) fn sampling(&self, seed: u64) -> Sampling {
-        let sampling = Sampling::with_temperature(self.temperature, seed);
-        match self.top_k {
-            Some(k) => sampling.with_top_k(k),
-            None => sampling,
+        match self.logprobs {
+            Some(likeliest) => request.with_logprobs(likeliest),
+            None => request,
         }
     }
 
@@ -132,6 +117,86 @@ impl Settings {
     ) -> Result<Self, Failure> {
         self.logprobs = fields.integer(name, 0..=MAX_LIKELIEST)?;
         Ok(self)
+    }
+}
+
+/// How tokens are chosen.
+fn sampling(fields: &Fields<'_>) -> Result<Sampling, Failure> {
+    let number = |name: &str, range, neutral: f64| -> Result<f32, Failure> {
+        Ok(fields.number(name, range)?.unwrap_or(neutral) as f32)
+    };
+    let mut sampling = Sampling::with_temperature(number("temperature", 0.0..=2.0, 1.0)?, 0)
+        .with_top_p(number("top_p", 0.0..=1.0, 1.0)?)
+        .with_min_p(number("min_p", 0.0..=1.0, 0.0)?)
+        .with_repetition_penalty(number("repetition_penalty", 0.01..=100.0, 1.0)?)
+        .with_frequency_penalty(number("frequency_penalty", -2.0..=2.0, 0.0)?)
+        .with_presence_penalty(number("presence_penalty", -2.0..=2.0, 0.0)?);
+    sampling.top_k = match fields.get("top_k") {
+        // What vLLM's clients say for all.
+        Some(json) if is(-1.0)(json) || is(0.0)(json) => None,
+        _ => fields.integer("top_k", 1..=1_000_000)?,
+    };
+    sampling.bias = bias(fields)?;
+    Ok(sampling)
+}
+
+/// What is added to the logits of some tokens, an object from their numbers.
+fn bias(fields: &Fields<'_>) -> Result<BTreeMap<u32, f32>, Failure> {
+    let Some(json) = fields.get("logit_bias") else { return Ok(BTreeMap::new()) };
+    let Json::Object(entries) = json else {
+        return Err(fields.wrong("logit_bias", "is not an object"));
+    };
+    let within = Fields::within(json, "logit_bias.")?;
+    let entry = |token: &String| {
+        let number = token.parse().map_err(|_| within.wrong(token, "is not the number of a token"));
+        let bias = within.number(token, -100.0..=100.0)?.unwrap_or(0.0);
+        Ok((number?, bias as f32))
+    };
+    entries.iter().map(|(token, _)| entry(token)).collect()
+}
+
+/// The form the answer must have: OpenAI's field, or one of vLLM's.
+fn constraint(fields: &Fields<'_>) -> Result<Option<Constraint>, Failure> {
+    let mut found = Vec::new();
+    let fits = |name: &str, constraint: openledger_core::Result<Constraint>| {
+        constraint.map_err(|e| fields.wrong(name, &format!("cannot be kept to: {e}")))
+    };
+    if let Some(json) = fields.get("response_format") {
+        let format = Fields::within(json, "response_format.")?;
+        match format.required("type")? {
+            "text" => {}
+            "json_object" => found.push(Constraint::json()),
+            "json_schema" => {
+                let inner = format.get("json_schema");
+                let inner = inner.ok_or_else(|| format.wrong("json_schema", "is missing"))?;
+                let inner = Fields::within(inner, "response_format.json_schema.")?;
+                let schema =
+                    inner.get("schema").ok_or_else(|| inner.wrong("schema", "is missing"))?;
+                found.push(fits("response_format", Constraint::json_schema(schema.to_string()))?);
+            }
+            _ => return Err(format.wrong("type", "is not `text`, `json_object` or `json_schema`")),
+        }
+    }
+    if let Some(json) = fields.get("guided_json") {
+        let schema = json.as_str().map_or_else(|| json.to_string(), str::to_owned);
+        found.push(fits("guided_json", Constraint::json_schema(schema))?);
+    }
+    if let Some(regex) = fields.text("guided_regex")? {
+        found.push(fits("guided_regex", Constraint::regex(regex))?);
+    }
+    if let Some(choices) = fields.list("guided_choice")? {
+        let text = |json: &Json| json.as_str().map(str::to_owned);
+        let choices: Option<Vec<String>> = choices.iter().map(text).collect();
+        let choices =
+            choices.ok_or_else(|| fields.wrong("guided_choice", "is not made of texts"))?;
+        found.push(fits("guided_choice", Constraint::choice(choices))?);
+    }
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => {
+            Err(fields
+                .wrong("response_format", "and the fields `guided_..` ask for different forms"))
+        }
     }
 }
 
