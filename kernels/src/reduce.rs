@@ -1,6 +1,9 @@
 //! Sums over vectors, in an order that does not depend on the machine.
 
-use crate::isa::{Isa, vectorised};
+use crate::{
+    isa::{Isa, vectorised},
+    loss::max,
+};
 
 /// Partial sums kept side by side; element `i` of a vector goes to lane `i % LANES`. Wide enough
 /// to fill one AVX-512 register and two AVX2 ones.
@@ -109,11 +112,41 @@ vectorised! {
 /// Returns the index of the largest element, the first of equals; `None` for an empty slice.
 /// A NaN is never the largest.
 pub fn argmax(x: &[f32]) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
-    for (index, &value) in x.iter().enumerate() {
-        if best.map_or(!value.is_nan(), |(_, largest)| value > largest) {
-            best = Some((index, value));
+    let largest = largest(Isa::best(), x);
+    // Of nothing, or of numbers that are none, the largest is minus infinity too.
+    x.iter().position(|&value| value == largest)
+}
+
+vectorised! {
+    /// Returns the largest element that is a number; minus infinity if there is none.
+    fn largest(x: &[f32]) -> f32 {
+        max(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_largest_is_the_first_of_equals_and_a_number(
+            x in proptest::collection::vec(prop_oneof![
+                8 => (-3..3i8).prop_map(f32::from),
+                1 => Just(f32::NAN),
+                1 => Just(f32::NEG_INFINITY),
+                1 => Just(-0.0f32),
+            ], 0..70),
+        ) {
+            let mut expected: Option<usize> = None;
+            for (index, value) in x.iter().enumerate() {
+                if !value.is_nan() && expected.is_none_or(|best| *value > x[best]) {
+                    expected = Some(index);
+                }
+            }
+            prop_assert_eq!(argmax(&x), expected);
         }
     }
-    best.map(|(index, _)| index)
 }

@@ -7,6 +7,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use openledger_core::{Error, ErrorKind};
+use openledger_serve::PaymentRequired;
 use serde_json::{Value, json};
 
 use crate::Body;
@@ -99,6 +100,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (message, report) = (error.to_string(), error.report());
+        if PaymentRequired::of(&error).is_some() {
+            return Self::new(StatusCode::PAYMENT_REQUIRED, message).with_code("payment_required");
+        }
         match error.kind() {
             ErrorKind::Invalid => Self::new(StatusCode::BAD_REQUEST, report),
             ErrorKind::NotFound => {
@@ -110,7 +114,7 @@ impl From<Error> for Failure {
             ErrorKind::Limit if error.is_retryable() => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, message)
                     .with_code("rate_limit_exceeded")
-                    .with_retry_after(SOON)
+                    .with_retry_after(error.retry_after().unwrap_or(SOON))
             }
             ErrorKind::Limit => Self::new(StatusCode::BAD_REQUEST, message).with_code("limit"),
             ErrorKind::Unavailable => {

@@ -200,5 +200,6 @@ fails(openai.NotFoundError, "model_not_found",
       lambda: client.chat.completions.create(model="again", messages=asked))
 done.append("adapters")
 
+assert refused == ["forced calls"], refused
 print(f"openai {openai.__version__}: {', '.join(done)}" +
       (f"; refused by name: {', '.join(refused)}" if refused else ""))

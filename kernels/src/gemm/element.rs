@@ -32,8 +32,8 @@ pub(crate) trait Element:
     /// Runs a register tile.
     ///
     /// # Safety
-    /// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements, `stride`
-    /// apart.
+    /// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements for each panel,
+    /// `stride` apart.
     #[expect(unsafe_code, reason = "writes through a raw pointer")]
     unsafe fn run(isa: Isa, tile: &Tile<'_, Self>, out: *mut f32, stride: usize, continues: bool);
 }

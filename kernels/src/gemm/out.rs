@@ -66,14 +66,20 @@ impl Out {
                 packed.resize(rows.len() * steps, E::Factor::default());
                 pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
             }
-            for panel in panels {
+            let tiles = rows.len().div_ceil(shape.height);
+            let mut panel = panels.start;
+            while panel < panels.end {
                 let begin = (panel * b.steps + b.first) * shape.width;
-                let right = &b.data[begin..begin + steps * shape.width];
                 let col = cols.start + panel * shape.width;
                 let width = shape.width.min(cols.end - col);
-                // One tile streams its panel from the memory, several share the next one.
-                let tiles = rows.len().div_ceil(shape.height);
+                // Of few rows all whole panels are one run, if they lie one after another.
+                let run = match tiles == 1 && steps == b.steps && width == shape.width {
+                    true => (panels.end - panel).min((cols.end - col) / shape.width),
+                    false => 1,
+                };
+                let right = &b.data[begin..begin + run * steps * shape.width];
                 for first in (0..rows.len()).step_by(shape.height) {
+                    // One tile streams its panel from the memory, several share the next one.
                     let tile = first / shape.height;
                     let soon = match tile {
                         _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
@@ -90,11 +96,12 @@ impl Out {
                         None => E::where_it_lies(a, rows.start + first, depth.start)
                             .expect("what was not packed is read where it lies"),
                     };
-                    let tile = Tile { left, right, steps, height, width, shape, soon };
+                    let tile = Tile { left, right, panels: run, steps, height, width, shape, soon };
                     self.expect(rows.start + first + height, rows.end, shape, col);
                     let corner = (rows.start + first) * self.stride + col;
                     self.tile(isa, &tile, corner, self.stride, self.continues);
                 }
+                panel += run;
             }
         };
         if work < PARALLEL || rayon::current_num_threads() == 1 {
@@ -140,7 +147,8 @@ impl Out {
                 let wanted = widest(isa, width - col).min(cols - col);
                 let left = Left { data: &left.data[first * left.row_stride..], ..left };
                 let (right, soon) = (&right[col..], Soon::new(right, 0, 0));
-                let tile = Tile { left, right, steps, height, width: wanted, shape, soon };
+                let tile =
+                    Tile { left, right, panels: 1, steps, height, width: wanted, shape, soon };
                 self.tile(isa, &tile, corner + first * stride + col, stride, continues);
                 col += wanted;
             }
@@ -194,19 +202,34 @@ impl Out {
         stride: usize,
         continues: bool,
     ) {
-        let (height, width) = (tile.height, tile.width);
+        let (height, width) = (tile.height, tile.panels * tile.width);
         assert!(corner + span(height, width, stride) <= self.len, "a tile inside the result");
-        let lanes = lanes(isa, width);
-        // A ragged tile is computed beside the result and copied.
+        if tile.width == lanes(isa, tile.width) {
+            // SAFETY: the assertion above keeps `height` rows of `width` elements inside the result.
+            unsafe { E::run(isa, tile, self.data.add(corner), stride, continues) };
+        } else {
+            self.ragged(isa, tile, corner, stride, continues);
+        }
+    }
+
+    /// Computes a tile beside the result and copies what is wanted of it.
+    #[expect(unsafe_code, reason = "tiles are read and written through raw pointers")]
+    fn ragged<E: Element>(
+        &self,
+        isa: Isa,
+        tile: &Tile<'_, E>,
+        corner: usize,
+        stride: usize,
+        continues: bool,
+    ) {
+        let (height, width, lanes) = (tile.height, tile.width, lanes(isa, tile.width));
+        assert!(tile.panels == 1, "a ragged panel is the last");
+        assert!(corner + span(height, width, stride) <= self.len, "a tile inside the result");
         let mut spare = [0.0f32; MAX_TILE];
         // SAFETY: the assertion above keeps `height` rows of `width` elements inside the result;
         // `spare` holds the largest tile.
         unsafe {
             let target = self.data.add(corner);
-            if width == lanes {
-                E::run(isa, tile, target, stride, continues);
-                return;
-            }
             if continues {
                 for r in 0..height {
                     let source = target.add(r * stride);

@@ -48,8 +48,10 @@ const FEW_COLUMNS: usize = 192;
 /// The operands of one register tile.
 pub(crate) struct Tile<'a, E: Element> {
     pub(super) left: Left<'a, E::Factor>,
-    /// One panel, `[steps, shape.width]`.
+    /// Panels side by side, `[panels, steps, shape.width]`.
     pub(super) right: &'a [E],
+    /// As many as are multiplied, one result beside the other; whole ones if there are several.
+    pub(super) panels: usize,
     pub(super) steps: usize,
     pub(super) height: usize,
     /// Columns wanted; those of the panel after them are not.
@@ -83,12 +85,14 @@ impl<E: Element> Tile<'_, E> {
     /// # Panics
     /// If an operand does not have all rows and columns that are named.
     fn check(&self, isa: Isa) {
-        let Self { left, right, steps, height, .. } = self;
+        let Self { left, right, panels, steps, height, .. } = self;
         let loaded = lanes(isa, self.width);
+        let rows = panels * steps;
         assert!(
-            *steps == 0 || right.len() >= (steps - 1) * self.shape.width + loaded,
-            "whole rows of the panel"
+            rows == 0 || right.len() >= (rows - 1) * self.shape.width + loaded,
+            "whole rows of the panels"
         );
+        assert!(*panels <= 1 || loaded == self.shape.width, "whole panels");
         assert!(
             *steps == 0
                 || (height - 1) * left.row_stride + (steps - 1) * left.step_stride
@@ -115,7 +119,8 @@ pub(super) const fn lanes(isa: Isa, width: usize) -> usize {
 }
 
 /// # Safety
-/// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements, `stride` apart.
+/// `out` must be valid for `tile.height` rows of `lanes(isa, tile.width)` elements for each panel,
+/// `stride` apart.
 #[expect(unsafe_code, reason = "writes through a raw pointer")]
 pub(super) unsafe fn run_tile(
     isa: Isa,
@@ -192,11 +197,11 @@ pub(super) unsafe fn run_stored_tile(
     }
 }
 
-/// One register tile: `HEIGHT` rows of `VECTORS` vectors.
+/// Register tiles side by side: `HEIGHT` rows of `VECTORS` vectors for each panel.
 ///
 /// # Safety
-/// `out` must be valid for `HEIGHT` rows of `VECTORS * L::WIDTH` elements, `stride` apart; the
-/// operands of `tile` must have all rows and columns it names; the machine must have the
+/// `out` must be valid for `HEIGHT` rows of `VECTORS * L::WIDTH` elements for each panel, `stride`
+/// apart; the operands of `tile` must have all rows and columns it names; the machine must have the
 /// instructions of `L`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector loads and stores")]
@@ -207,39 +212,42 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
     continues: bool,
 ) {
     let (row_stride, step_stride) = (tile.left.row_stride, tile.left.step_stride);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[L::zero(); VECTORS]; HEIGHT];
-        if continues {
-            for (r, row) in sums.iter_mut().enumerate() {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    *sum = L::load_sums(out.add(r * stride + v * L::WIDTH));
+    let (mut b, mut soon) = (tile.right.as_ptr(), tile.soon.from);
+    for panel in 0..tile.panels {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let out = out.add(panel * VECTORS * L::WIDTH);
+            let mut sums = [[L::zero(); VECTORS]; HEIGHT];
+            if continues {
+                for (r, row) in sums.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        *sum = L::load_sums(out.add(r * stride + v * L::WIDTH));
+                    }
                 }
             }
-        }
-        let (mut a, mut b) = (tile.left.data.as_ptr(), tile.right.as_ptr());
-        let mut soon = tile.soon.from;
-        for _ in 0..tile.steps {
-            prefetch(soon);
-            if VECTORS * L::WIDTH > LINE {
-                prefetch(soon.wrapping_add(LINE));
-            }
-            soon = soon.wrapping_add(tile.soon.step);
-            let columns: [L::Operand; VECTORS] =
-                std::array::from_fn(|v| L::load(b.add(v * L::WIDTH)));
-            for (r, row) in sums.iter_mut().enumerate() {
-                let factor = L::splat(a.add(r * row_stride));
-                for (sum, column) in row.iter_mut().zip(columns) {
-                    *sum = L::mul_add(factor, column, *sum);
+            let mut a = tile.left.data.as_ptr();
+            for _ in 0..tile.steps {
+                prefetch(soon);
+                if VECTORS * L::WIDTH > LINE {
+                    prefetch(soon.wrapping_add(LINE));
                 }
+                soon = soon.wrapping_add(tile.soon.step);
+                let columns: [L::Operand; VECTORS] =
+                    std::array::from_fn(|v| L::load(b.add(v * L::WIDTH)));
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let factor = L::splat(a.add(r * row_stride));
+                    for (sum, column) in row.iter_mut().zip(columns) {
+                        *sum = L::mul_add(factor, column, *sum);
+                    }
+                }
+                // The last step leaves the slices: `wrapping` keeps that no more than arithmetic.
+                a = a.wrapping_add(step_stride);
+                b = b.wrapping_add(tile.shape.width);
             }
-            // The last step leaves the slices: `wrapping` keeps that no more than arithmetic.
-            a = a.wrapping_add(step_stride);
-            b = b.wrapping_add(tile.shape.width);
-        }
-        for (r, row) in sums.iter().enumerate() {
-            for (v, sum) in row.iter().enumerate() {
-                L::store_sums(out.add(r * stride + v * L::WIDTH), *sum);
+            for (r, row) in sums.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    L::store_sums(out.add(r * stride + v * L::WIDTH), *sum);
+                }
             }
         }
     }

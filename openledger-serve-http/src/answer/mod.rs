@@ -8,7 +8,10 @@
 mod choice;
 mod shape;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::try_join_all;
 use http::StatusCode;
@@ -56,6 +59,9 @@ pub(crate) async fn adapter(
     Ok(Some((own.to_owned(), lease)))
 }
 
+/// How long after a request's time the engine may go on with it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Asks for every answer.
 pub(crate) async fn start(
     desk: &Desk,
@@ -80,7 +86,9 @@ pub(crate) async fn start(
         let most = settings.max_tokens.unwrap_or(desk.limits.max_tokens).min(room);
         for n in 0..settings.n {
             let seed = seed.wrapping_add(n as u64);
-            let mut request = settings.request(prompt.clone(), most, seed).with_deadline(deadline);
+            let mut request = settings.request(prompt.clone(), most, seed);
+            // The client is told of it here; the engine's turn is a little later.
+            request = request.with_deadline(deadline + GRACE);
             if let Some((_, lease)) = adapter {
                 request = request.with_adapter(lease.clone());
             }

@@ -219,7 +219,8 @@ fn keeps_the_order() -> bool {
     let shape = Shape::of(Isa::Avx512);
     let steps = pairs.len() / shape.width;
     let soon = Soon::new(&pairs, 0, 0);
-    let tile = Tile { left, right: &pairs, steps, height: 1, width: shape.width, shape, soon };
+    let (right, width) = (&pairs[..], shape.width);
+    let tile = Tile { left, right, panels: 1, steps, height: 1, width, shape, soon };
     let mut out = [0.0; 32];
     // SAFETY: one row of 32 columns; the caller asked for the instruction.
     unsafe { pair_tile_avx512_bf16(&tile, out.as_mut_ptr(), 32, false) };
