@@ -98,10 +98,8 @@ impl Shelf {
 
     /// Takes a lease on what a name stands for; loads it if it is not ready.
     pub(crate) async fn lease(&self, name: &str, metrics: &Metrics) -> Result<Lease, Failure> {
-        let adapters = self.adapters()?;
-        if self.is_gone(name) {
-            return Err(Failure::unknown_model(name));
-        }
+        let adapters = self.adapters.as_ref().filter(|_| is_name(name) && !self.is_gone(name));
+        let adapters = adapters.ok_or_else(|| Failure::unknown_model(name))?;
         if let Some(ready) = adapters.ready(name) {
             return Ok(ready);
         }

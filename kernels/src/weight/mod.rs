@@ -17,7 +17,7 @@ pub use quantised::{Bits, Quantised};
 use crate::{
     Into, Mat,
     gemm::{PackedOf, Pair, ReadRows, Right, Stored, gemm_on, multiply_packed, to_bf16},
-    isa::Isa,
+    isa::{Isa, vectorised},
 };
 
 /// How numbers are stored.
@@ -307,13 +307,15 @@ fn rounded(x: Mat<'_>) -> Vec<f32> {
     let mut all = vec![0.0; x.rows() * x.cols()];
     for (row, out) in all.chunks_exact_mut(x.cols().max(1)).enumerate() {
         ReadRows::read(&x, row, 0, out);
-        round(out);
+        round(Isa::best(), out);
     }
     all
 }
 
-fn round(x: &mut [f32]) {
-    x.iter_mut().for_each(|x| *x = f32::from_bits(u32::from(to_bf16(*x)) << 16));
+vectorised! {
+    fn round(x: &mut [f32]) {
+        x.iter_mut().for_each(|x| *x = f32::from_bits(u32::from(to_bf16(*x)) << 16));
+    }
 }
 
 /// A weight whose elements are rounded to `bf16` as they are read.
@@ -327,7 +329,7 @@ impl ReadRows for Rounded<'_> {
 
     fn read(&self, row: usize, from: usize, out: &mut [f32]) {
         self.0.read(row, from, out);
-        round(out);
+        round(Isa::best(), out);
     }
 
     fn slice(&self, _: usize, _: usize, _: usize) -> Option<&[f32]> {

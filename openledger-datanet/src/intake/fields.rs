@@ -54,7 +54,9 @@ impl Fields {
 
     /// Chooses among the fields that a file's first record has.
     pub(super) fn choose<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Chosen> {
-        let names: Vec<&str> = names.into_iter().collect();
+        let mut names: Vec<&str> = names.into_iter().collect();
+        // What is chosen must not depend on whether a parser keeps the order of a file.
+        names.sort_unstable();
         let list = || names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self {
             Self::Named { prompt, completion } => {

@@ -1,4 +1,5 @@
 use openledger_model::Json;
+use openledger_serve::{Constraint, Sampling};
 use proptest::prelude::*;
 
 use super::{ChatRequest, CompletionRequest, Prompt, fields::parse};
@@ -46,7 +47,19 @@ fn a_field_that_is_wrong_is_named() {
             "messages[0].content",
         ),
         (r#", "model": 7"#, "model"),
-        (r#", "guided_json": {"type": "object"}"#, "guided_json"),
+        (r#", "guided_grammar": "root ::= x""#, "guided_grammar"),
+        (r#", "top_p": 1.5"#, "top_p"),
+        (r#", "min_p": -1"#, "min_p"),
+        (r#", "frequency_penalty": 3"#, "frequency_penalty"),
+        (r#", "logit_bias": {"a": 1}"#, "logit_bias.a"),
+        (r#", "logit_bias": {"7": 101}"#, "logit_bias.7"),
+        (r#", "response_format": {"type": "xml"}"#, "response_format.type"),
+        (
+            r#", "response_format": {"type": "json_schema", "json_schema": {}}"#,
+            "response_format.json_schema.schema",
+        ),
+        (r#", "guided_choice": [1]"#, "guided_choice"),
+        (r#", "guided_regex": "a", "guided_choice": ["b"]"#, "response_format"),
         (r#", "functions": [{"name": "f"}]"#, "functions"),
         (r#", "modalities": ["text", "audio"]"#, "modalities"),
         (r#", "top_logprobs": 2"#, "top_logprobs"),
@@ -67,6 +80,29 @@ fn what_clients_send_beside_is_passed_over() {
     let request = request.unwrap();
     assert_eq!((request.settings.n, request.tools.len()), (1, 0));
     assert_eq!((request.settings.max_tokens, request.settings.seed), (None, None));
+}
+
+#[test]
+fn how_tokens_are_chosen_and_what_form_the_answer_has() {
+    let settings = chat(
+        r#", "top_p": 0.5, "min_p": 0.1, "repetition_penalty": 1.5, "frequency_penalty": -1,
+            "presence_penalty": 2, "logit_bias": {"7": -100}, "min_tokens": 3,
+            "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "null"}}}"#,
+    )
+    .unwrap()
+    .settings;
+    let asked = settings.request(vec![1], 9, 4);
+    let sampling = Sampling::with_temperature(1.0, 4)
+        .with_top_p(0.5)
+        .with_min_p(0.1)
+        .with_repetition_penalty(1.5)
+        .with_frequency_penalty(-1.0)
+        .with_presence_penalty(2.0)
+        .with_bias(7, -100.0);
+    assert_eq!((asked.sampling, asked.min_tokens), (sampling, 3));
+    assert_eq!(asked.constraint, Constraint::json_schema(r#"{"type":"null"}"#).ok());
+    let json = chat(r#", "response_format": {"type": "json_object"}"#).unwrap().settings;
+    assert_eq!(json.request(vec![1], 9, 4).constraint, Some(Constraint::json()));
 }
 
 #[test]
