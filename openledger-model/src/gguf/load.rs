@@ -72,7 +72,7 @@ impl<'a> Gguf<'a> {
     }
 }
 
-/// Writes fields in the order of their names, with serde_json's `preserve_order` as without.
+/// Writes fields in the order of their names, with `serde_json`'s `preserve_order` as without.
 fn sorted(mut json: Json) -> Vec<u8> {
     json.sort_all_objects();
     json.to_string().into_bytes()

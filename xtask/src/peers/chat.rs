@@ -17,7 +17,7 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let shipped = peers.scratch("trl")?;
     let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
     output(Command::new(&python).args(install).arg(&shipped).arg(TRL))?;
-    output(cargo().args(["build", "--quiet", "-p", "openledger-model", "--example", "chat"]))?;
+    output(cargo().args(["build", "--quiet", "--workspace", "--example", "chat"]))?;
     let built =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let mut compare = Command::new(&python);

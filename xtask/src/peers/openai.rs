@@ -24,7 +24,8 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let python = peers.python_packages("openai", &[PACKAGE])?;
     let folder = peers.scratch("openai-served")?;
     write(&folder)?;
-    output(cargo().args(["build", "--quiet", "-p", "openledger-examples", "--example", "serve"]))?;
+    // The whole workspace's features, with which the tests have built everything already.
+    output(cargo().args(["build", "--quiet", "--workspace", "--example", "serve"]))?;
     let built =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let mut serve = Command::new(built.join("debug/examples/serve"));
