@@ -38,7 +38,7 @@ pub trait Objective: fmt::Debug {
     /// Returns the loss of `examples` under the base model with `lora`, and its gradient.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for examples that cannot be learned.
+    /// [`ErrorKind::Invalid`] for examples that cannot be learned.
     fn gradients(
         &self,
         network: &Network,
@@ -118,7 +118,7 @@ impl<O: Objective> PreferenceRun<O> {
     /// update of size `rate`. After an error nothing has changed.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) without examples, for an answer without
+    /// [`ErrorKind::Invalid`] without examples, for an answer without
     /// tokens or with unknown ones, or if the loss or gradient is not finite.
     pub fn step(&mut self, examples: &[&O::Example], rate: f64, clip: Option<f64>) -> Result<Step> {
         let Learner { network, lora, .. } = &self.learner;

@@ -37,8 +37,8 @@ const CHECKS: [Check; 14] = [
     ("node", node::check),
     ("gguf", gguf::check),
     ("hub", hub::check),
-    ("peft", peft::check),
     ("openai", openai::check),
+    ("peft", peft::check),
 ];
 
 /// Where the peers are installed: a copy of the contracts with their packages, and Python's tools.
