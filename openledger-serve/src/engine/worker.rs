@@ -238,7 +238,9 @@ impl Worker {
             .filter(|&(_, &count)| count > 0)
             .map(|(running, &count)| part(running, count))
             .collect();
-        let found = Step::new(self.model.network(), self.cache.pool_mut(), parts).run();
+        let step = Step::new(self.model.network(), self.cache.pool_mut(), parts);
+        // On one of the threads that multiply: from outside of them every product would wake them up.
+        let found = rayon::scope(|_| step.run());
         self.stats.steps += 1;
         self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;
         match found {
