@@ -224,41 +224,6 @@ impl Causal {
     }
 }
 
-/// Attention of one new row over everything cached: writes to `out`, `[query * value_dim]`.
-///
-/// `k` and `v` hold rows of their widths, the new row's last. The result has the bits of
-/// [`Causal::forward`]'s last row. `scores` is scratch space, kept by the caller.
-///
-/// # Panics
-/// If the sizes do not match.
-pub fn attend_one(
-    out: &mut [f32],
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    heads: Heads,
-    scores: &mut Vec<f32>,
-) {
-    let rows = k.len() / heads.key_width();
-    check(heads, 1, [q, &k[..heads.key_width()], &v[..heads.value_width()], out]);
-    let whole = (k.len(), v.len()) == (rows * heads.key_width(), rows * heads.value_width());
-    assert!(whole, "whole rows");
-    let seen = heads.sees_from(rows - 1)..rows;
-    for head in 0..heads.query {
-        scores.clear();
-        scores.resize(seen.len(), 0.0);
-        let query = Mat::new(&q[head * heads.dim..(head + 1) * heads.dim], 1, heads.dim);
-        let keys = key_rows(k, heads, head, seen.clone());
-        gemm_strided(Into::Set(scores), query, keys.t(), seen.len());
-        scale(Isa::best(), scores, heads.scale);
-        softmax_of(Isa::best(), scores);
-        let out = &mut out[head * heads.value_dim..(head + 1) * heads.value_dim];
-        let weights = Mat::new(scores, 1, seen.len());
-        let values = value_rows(v, heads, head, seen.clone());
-        gemm_strided(Into::Set(out), weights, values, heads.value_dim);
-    }
-}
-
 /// The scaled scores of some queries with all keys that any of them sees, later keys included.
 fn scores(q: &[f32], k: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Vec<f32> {
     let seen = heads.sees_from(rows.start)..rows.end;

@@ -15,7 +15,7 @@ mod rope;
 mod weight;
 
 pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};
-pub use attention::{Causal, Heads, attend_one};
+pub use attention::{Causal, Heads};
 pub use exp::{ln, pow};
 pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};

@@ -132,7 +132,7 @@ impl Sequence<'_> {
     /// of many rows.
     fn attend(
         &self,
-        out: &Out,
+        out: &Out<'_>,
         q: &[f32],
         queries: Range<usize>,
         rows: Range<usize>,

@@ -1,6 +1,6 @@
 //! The result of a product, written by many threads.
 
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
@@ -16,22 +16,25 @@ use crate::isa::Isa;
 const AHEAD: usize = 24;
 
 /// The result, shared by threads that write different elements of it.
-pub(crate) struct Out {
+///
+/// Which elements are whose, no type says: whoever hands it to several threads divides rows or columns.
+pub(crate) struct Out<'a> {
     data: *mut f32,
     len: usize,
     stride: usize,
     /// Whether the next block of the inner dimension continues the sums already there.
     continues: bool,
+    borrowed: PhantomData<&'a mut [f32]>,
 }
 
 #[expect(unsafe_code, reason = "rows and columns of one matrix are divided among threads")]
-// SAFETY: every element is written by one task of `multiply` only, and the borrow it was made
-// from is held by the caller for as long as the value lives.
-unsafe impl Sync for Out {}
+// SAFETY: each element is read and written by one task only: `multiply` divides rows and panels, attention
+// heads and rows, quantised weights panels; and nobody else has the slice while this lives.
+unsafe impl Sync for Out<'_> {}
 
-impl Out {
+impl<'a> Out<'a> {
     /// Sums over an empty inner dimension are zero, which no kernel will write.
-    pub(crate) fn new(out: Into<'_>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
+    pub(crate) fn new(out: Into<'a>, [rows, inner, cols]: [usize; 3], stride: usize) -> Self {
         let (data, continues) = match out {
             Into::Set(data) => (data, false),
             Into::Add(data) => (data, true),
@@ -42,7 +45,8 @@ impl Out {
                 row[..cols].fill(0.0);
             }
         }
-        Self { data: data.as_mut_ptr(), len: data.len(), stride, continues }
+        let (len, borrowed) = (data.len(), PhantomData);
+        Self { data: data.as_mut_ptr(), len, stride, continues, borrowed }
     }
 
     /// Adds the part of the product that one block of the inner dimension makes.
