@@ -9,6 +9,7 @@ mod loss;
 mod map;
 mod norm;
 mod pages;
+mod products;
 mod reduce;
 mod room;
 mod rope;
@@ -21,7 +22,8 @@ pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};
 pub use map::map_file;
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
-pub use pages::{PAGE, PageLayout, attend_pages};
+pub use pages::{PAGE, PageLayout, Paged, attend_pages};
+pub use products::{Product, multiply_all};
 pub use reduce::{add_assign, argmax, axpy, dot, dot_f64};
 pub use rope::{Pairs, Rope};
 pub use weight::{

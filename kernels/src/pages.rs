@@ -7,6 +7,8 @@
 //! page = for each head: keys [dim][PAGE], values [PAGE][value_dim, rounded up to 8]
 //! ```
 
+mod row;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -80,44 +82,70 @@ impl PageLayout {
     }
 }
 
-/// Attention of the last rows of a sequence over all of it: writes to `out`, `[rows, query * value_dim]`.
+/// Rows at the end of a sequence, and the pages it lies in.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "what attention is a function of")]
+pub struct Paged<'a> {
+    /// Their queries, `[rows, query * dim]`.
+    pub q: &'a [f32],
+    /// The pages, each of [`PageLayout::len`] elements.
+    pub pages: Vec<&'a [f32]>,
+    /// Rows in the pages, these last among them.
+    pub seen: usize,
+}
+
+/// Attention of rows at the end of some sequences, each over its own: writes to `out`, `[rows of all,
+/// query * value_dim]`.
 ///
-/// `q` holds the rows' queries, `pages` the first `seen` rows of the sequence, the new ones last among them.
-/// The result has the bits of [`Causal::forward`](crate::Causal::forward)'s last rows.
+/// A result has the bits of [`Causal::forward`](crate::Causal::forward)'s last rows. Threads divide
+/// sequences, heads and rows.
 ///
 /// # Panics
 /// If the sizes do not match.
-pub fn attend_pages(out: &mut [f32], q: &[f32], pages: &[&[f32]], seen: usize, heads: Heads) {
-    let rows = q.len() / heads.query_width();
+pub fn attend_pages(out: &mut [f32], sequences: &[Paged<'_>], heads: Heads) {
     let layout = PageLayout::new(&heads);
-    assert_eq!([q.len(), out.len()], [heads.query_width(), heads.out_width()].map(|w| w * rows));
-    assert!(rows <= seen && seen <= pages.len() * PAGE, "{seen} rows in {} pages", pages.len());
-    assert!(pages.iter().all(|page| page.len() == layout.len()), "pages of this layer");
-    let sequence = Sequence { pages, layout, heads, seen, rows };
-    let out = Out::new(Into::Set(out), [rows, 1, heads.out_width()], heads.out_width());
-    // Of one row the queries that share a key are multiplied together, of many those of one head.
-    let tasks: Vec<_> = if rows == 1 {
-        let group = heads.query / heads.key_value;
-        (0..heads.key_value).map(|head| (head * group..(head + 1) * group, 0..1)).collect()
-    } else {
-        let blocks = (0..rows).step_by(BLOCK).map(|first| first..rows.min(first + BLOCK));
-        blocks.flat_map(|rows| (0..heads.query).map(move |h| (h..h + 1, rows.clone()))).collect()
-    };
-    let work = rows * seen * (heads.query_width() + heads.out_width());
-    if work < PARALLEL || rayon::current_num_threads() == 1 {
+    let (mut tasks, mut work, mut first) = (Vec::new(), 0, 0);
+    for &Paged { q, ref pages, seen } in sequences {
+        let rows = q.len() / heads.query_width();
+        assert_eq!(q.len(), rows * heads.query_width(), "whole rows of queries");
+        assert!(rows <= seen && seen <= pages.len() * PAGE, "{seen} rows in {} pages", pages.len());
+        assert!(pages.iter().all(|page| page.len() == layout.len()), "pages of this layer");
+        let sequence = Sequence { q, pages, layout, heads, seen, rows, first };
+        // Of one row the queries that share a key are multiplied together, of many those of one head.
+        if rows == 1 {
+            let group = heads.query / heads.key_value;
+            let queries = (0..heads.key_value).map(|head| head * group..(head + 1) * group);
+            tasks.extend(queries.map(|queries| (sequence, queries, 0..1)));
+        } else {
+            for first in (0..rows).step_by(BLOCK) {
+                let rows = first..rows.min(first + BLOCK);
+                tasks.extend((0..heads.query).map(|head| (sequence, head..head + 1, rows.clone())));
+            }
+        }
+        work += rows * seen * (heads.query_width() + heads.out_width());
+        first += rows;
+    }
+    assert_eq!(out.len(), first * heads.out_width(), "a result for each row");
+    let out = Out::new(Into::Set(out), [first, 1, heads.out_width()], heads.out_width());
+    if work < PARALLEL / SMALL || rayon::current_num_threads() == 1 {
         let mut scores = Vec::new();
-        tasks
-            .into_iter()
-            .for_each(|(heads, rows)| sequence.attend(&out, q, heads, rows, &mut scores));
+        for (sequence, queries, rows) in tasks {
+            sequence.attend(&out, queries, rows, &mut scores);
+        }
     } else {
-        tasks.into_par_iter().for_each_init(Vec::new, |scores, (heads, rows)| {
-            sequence.attend(&out, q, heads, rows, scores);
+        tasks.into_par_iter().for_each_init(Vec::new, |scores, (sequence, queries, rows)| {
+            sequence.attend(&out, queries, rows, scores);
         });
     }
 }
 
+/// How many times longer than in a large product a multiply-add takes here.
+const SMALL: usize = 4;
+
 /// What is attended to.
+#[derive(Clone, Copy)]
 struct Sequence<'a> {
+    q: &'a [f32],
     pages: &'a [&'a [f32]],
     layout: PageLayout,
     heads: Heads,
@@ -125,6 +153,8 @@ struct Sequence<'a> {
     seen: usize,
     /// The last of them, which attend.
     rows: usize,
+    /// Rows of the result before theirs.
+    first: usize,
 }
 
 impl Sequence<'_> {
@@ -133,12 +163,11 @@ impl Sequence<'_> {
     fn attend(
         &self,
         out: &Out<'_>,
-        q: &[f32],
         queries: Range<usize>,
         rows: Range<usize>,
         scores: &mut Vec<f32>,
     ) {
-        let Self { pages, layout, heads, .. } = *self;
+        let Self { q, pages, layout, heads, .. } = *self;
         let isa = Isa::best();
         let before = self.seen - self.rows;
         let head = heads.key_of(queries.start);
@@ -146,6 +175,9 @@ impl Sequence<'_> {
         let base = used.start * PAGE;
         let width = used.len() * PAGE;
         let count = queries.len().max(rows.len());
+        if rows.len() == 1 && count <= BY_ROW {
+            return queries.for_each(|query| self.attend_row(out, query, rows.start, scores));
+        }
         let [query_stride, out_stride] = match rows.len() {
             1 => [heads.dim, heads.value_dim],
             _ => [heads.query_width(), heads.out_width()],
@@ -173,8 +205,39 @@ impl Sequence<'_> {
             let steps = PAGE.min(before + rows.end - base - at);
             let cols = heads.value_dim;
             let block = Block { left, rows: count, right, steps, stride: layout.stride(), cols };
-            let corner = rows.start * heads.out_width() + queries.start * heads.value_dim;
+            let corner =
+                (self.first + rows.start) * heads.out_width() + queries.start * heads.value_dim;
             out.multiply_block(isa, block, corner, out_stride, at > 0);
         }
     }
+
+    /// The same of one row and one head.
+    fn attend_row(&self, out: &Out<'_>, query: usize, row: usize, scores: &mut Vec<f32>) {
+        let Self { pages, layout, heads, .. } = *self;
+        let isa = Isa::best();
+        let at = self.seen - self.rows + row;
+        let first = heads.sees_from(at);
+        let used = &pages[first / PAGE..at / PAGE + 1];
+        let base = first / PAGE * PAGE;
+        let head = heads.key_of(query) * layout.head();
+        scores.clear();
+        scores.resize(used.len() * PAGE, 0.0);
+        let q = &self.q[row * heads.query_width() + query * heads.dim..][..heads.dim];
+        row::scores(isa, scores, q, used, head);
+        scale(isa, scores, heads.scale);
+        softmax_row(scores, first - base..at + 1 - base);
+        // Rows of a page that are not written yet may hold anything.
+        scores.truncate(at + 1 - base);
+        let corner = (self.first + row) * heads.out_width() + query * heads.value_dim;
+        for col in (0..heads.value_dim).step_by(row::WIDTH) {
+            let cols = row::WIDTH.min(heads.value_dim - col);
+            let mut sums = [0.0; row::WIDTH];
+            let values = head + heads.dim * PAGE + col;
+            row::values(isa, &mut sums, scores, used, values, layout.stride(), cols);
+            out.write(corner + col, heads.out_width(), cols, &[sums]);
+        }
+    }
 }
+
+/// Query heads of one row from which on they are multiplied together.
+const BY_ROW: usize = 4;

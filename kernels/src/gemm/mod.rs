@@ -13,6 +13,7 @@
 //! a bit. The structure is that of BLIS (Van Zee and van de Geijn, 2015): `b` is packed into
 //! panels as wide as a register tile, `a` into panels as high as one.
 
+mod columns;
 mod element;
 mod out;
 mod pack;
@@ -22,6 +23,7 @@ use std::ops::Range;
 
 use crate::{isa::Isa, room::Room};
 
+pub(crate) use columns::Columns;
 pub(crate) use element::{Element, Pair, Stored, to_bf16};
 pub(crate) use pack::{ReadRows, Right};
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +32,7 @@ pub(crate) use tile::dots_pairs;
 pub(crate) use out::{Block, Out};
 pub(crate) use tile::{Left, prefetch};
 
+use out::Part;
 use pack::pack_right;
 use tile::Shape;
 
@@ -89,6 +92,13 @@ impl<'a> Mat<'a> {
         self.cols
     }
 
+    /// Whether another matrix is the same elements in the same place.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let place =
+            |mat: &Self| (mat.data.as_ptr(), mat.rows, mat.cols, mat.row_stride, mat.col_stride);
+        place(self) == place(other)
+    }
+
     fn at(&self, row: usize, col: usize) -> usize {
         row * self.row_stride + col * self.col_stride
     }
@@ -143,6 +153,14 @@ impl Packed {
         }
     }
 
+    /// A product with few rows, divided by columns.
+    pub(crate) fn columns<'a>(&'a self, out: Into<'a>, a: Mat<'a>) -> Columns<'a> {
+        match &self.0 {
+            Kept::Whole(packed) => Columns::of(out, a, packed),
+            Kept::Half(packed) => Columns::of(out, a, packed),
+        }
+    }
+
     /// Returns how many bytes it takes.
     pub fn bytes(&self) -> usize {
         4 * match &self.0 {
@@ -171,6 +189,13 @@ impl<E: Element> PackedOf<E> {
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels, rows, cols, width, isa }
+    }
+
+    /// A block of the inner dimension of a product.
+    fn part<'a>(&'a self, a: Mat<'a>, depth: Range<usize>) -> Part<'a, E> {
+        let (data, width, steps) = (&self.panels[..], self.width, self.rows.div_ceil(E::STEP));
+        let b = Panels { data, steps, width, first: depth.start / E::STEP };
+        Part { a, b, depth, cols: 0..self.cols, isa: self.isa }
     }
 }
 
@@ -215,15 +240,13 @@ pub fn gemm_packed(out: Into<'_>, a: Mat<'_>, b: &Packed) {
 
 /// [`gemm_packed`] with elements of any kind.
 pub(crate) fn multiply_packed<E: Element>(out: Into<'_>, a: Mat<'_>, b: &PackedOf<E>) {
+    if a.rows <= FEW {
+        return Columns::run_all(&[Columns::of(out, a, b)]);
+    }
     let mut out = Out::new(out, [a.rows, b.rows, b.cols], b.cols);
     assert_eq!(a.cols, b.rows, "inner dimensions");
-    let steps = b.rows.div_ceil(E::STEP);
-    // For few rows a panel is read once or twice, in one go.
-    let depth = if a.rows <= FEW { b.rows } else { E::STEP * KC };
-    for depth in blocks(b.rows, depth) {
-        let (data, width) = (&b.panels[..], b.width);
-        let panels = Panels { data, steps, width, first: depth.start / E::STEP };
-        out.multiply(a, panels, depth, 0..b.cols, b.isa);
+    for depth in blocks(b.rows, E::STEP * KC) {
+        out.multiply(&b.part(a, depth));
     }
 }
 
@@ -246,8 +269,8 @@ pub(crate) fn gemm_on<E: Element>(
             let data = &mut panels[..room(cols.len(), depth.len())];
             pack_right(data, b, depth.clone(), cols.clone(), width);
             let steps = depth.len().div_ceil(E::STEP);
-            let panels = Panels { data, steps, width, first: 0 };
-            out.multiply(a, panels, depth, cols.clone(), isa);
+            let b = Panels { data, steps, width, first: 0 };
+            out.multiply(&Part { a, b, depth, cols: cols.clone(), isa });
         }
     }
 }
@@ -259,7 +282,7 @@ const NC: usize = 4096;
 /// Rows of `a` packed at a time: a block of them fits the second-level cache.
 const MC: usize = 192;
 /// Rows that are no more than two tiles.
-const FEW: usize = 24;
+pub(crate) const FEW: usize = 24;
 /// Columns below which rows of `a` are read where they lie instead of packed.
 const PACK_LEFT: usize = 256;
 /// Multiply-adds below which a second thread costs more than it brings.

@@ -50,66 +50,12 @@ impl<'a> Out<'a> {
     }
 
     /// Adds the part of the product that one block of the inner dimension makes.
-    pub(super) fn multiply<E: Element>(
-        &mut self,
-        a: Mat<'_>,
-        b: Panels<'_, E>,
-        depth: Range<usize>,
-        cols: Range<usize>,
-        isa: Isa,
-    ) {
-        let shape = Shape { width: b.width, ..Shape::of(isa) };
-        let steps = depth.len().div_ceil(E::STEP);
-        let row_blocks: Vec<_> = blocks(a.rows, MC).collect();
-        let panels = cols.len().div_ceil(shape.width);
-        let work = a.rows * cols.len() * depth.len();
-        let task = |rows: &Range<usize>, panels: Range<usize>| {
-            // Packing pays where each element is read for many columns.
-            let mut packed = Vec::new();
-            if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
-                packed.resize(rows.len() * steps, E::Factor::default());
-                pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
-            }
-            let tiles = rows.len().div_ceil(shape.height);
-            let mut panel = panels.start;
-            while panel < panels.end {
-                let begin = (panel * b.steps + b.first) * shape.width;
-                let col = cols.start + panel * shape.width;
-                let width = shape.width.min(cols.end - col);
-                // Of few rows all whole panels are one run, if they lie one after another.
-                let run = match tiles == 1 && steps == b.steps && width == shape.width {
-                    true => (panels.end - panel).min((cols.end - col) / shape.width),
-                    false => 1,
-                };
-                let right = &b.data[begin..begin + run * steps * shape.width];
-                for first in (0..rows.len()).step_by(shape.height) {
-                    // One tile streams its panel from the memory, several share the next one.
-                    let tile = first / shape.height;
-                    let soon = match tile {
-                        _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
-                        0 | 1 => {
-                            let next = (b.steps + tile * (steps / 2)) * shape.width;
-                            Soon::new(right, next, shape.width / 2)
-                        }
-                        _ => Soon::new(right, 0, 0),
-                    };
-                    let height = shape.height.min(rows.len() - first);
-                    let packed = packed.get(first * steps..(first + height) * steps);
-                    let left = match packed {
-                        Some(data) => Left { data, row_stride: 1, step_stride: height },
-                        None => E::where_it_lies(a, rows.start + first, depth.start)
-                            .expect("what was not packed is read where it lies"),
-                    };
-                    let tile = Tile { left, right, panels: run, steps, height, width, shape, soon };
-                    self.expect(rows.start + first + height, rows.end, shape, col);
-                    let corner = (rows.start + first) * self.stride + col;
-                    self.tile(isa, &tile, corner, self.stride, self.continues);
-                }
-                panel += run;
-            }
-        };
+    pub(super) fn multiply<E: Element>(&mut self, part: &Part<'_, E>) {
+        let row_blocks: Vec<_> = blocks(part.a.rows, MC).collect();
+        let panels = part.panels();
+        let work = part.a.rows * part.cols.len() * part.depth.len();
         if work < PARALLEL || rayon::current_num_threads() == 1 {
-            row_blocks.iter().for_each(|rows| task(rows, 0..panels));
+            row_blocks.into_iter().for_each(|rows| self.multiply_panels(part, rows, 0..panels));
         } else {
             // Few rows: divide the panels too, so that every thread has something to do.
             let pieces = (4 * rayon::current_num_threads()).div_ceil(row_blocks.len()).min(panels);
@@ -118,10 +64,65 @@ impl<'a> Out<'a> {
                 blocks(panels, size)
                     .collect::<Vec<_>>()
                     .into_par_iter()
-                    .for_each(|p| task(rows, p));
+                    .for_each(|panels| self.multiply_panels(part, rows.clone(), panels));
             });
         }
         self.continues = true;
+    }
+
+    /// The same of some rows, no more than [`MC`], and some panels.
+    pub(super) fn multiply_panels<E: Element>(
+        &self,
+        part: &Part<'_, E>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
+        let &Part { a, b, ref depth, ref cols, isa } = part;
+        let shape = part.shape();
+        let steps = depth.len().div_ceil(E::STEP);
+        // Packing pays where each element is read for many columns.
+        let mut packed = Vec::new();
+        if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
+            packed.resize(rows.len() * steps, E::Factor::default());
+            pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
+        }
+        let tiles = rows.len().div_ceil(shape.height);
+        let mut panel = panels.start;
+        while panel < panels.end {
+            let begin = (panel * b.steps + b.first) * shape.width;
+            let col = cols.start + panel * shape.width;
+            let width = shape.width.min(cols.end - col);
+            // Of few rows all whole panels are one run, if they lie one after another.
+            let run = match tiles == 1 && steps == b.steps && width == shape.width {
+                true => (panels.end - panel).min((cols.end - col) / shape.width),
+                false => 1,
+            };
+            let right = &b.data[begin..begin + run * steps * shape.width];
+            for first in (0..rows.len()).step_by(shape.height) {
+                // One tile streams its panel from the memory, several share the next one.
+                let tile = first / shape.height;
+                let soon = match tile {
+                    _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
+                    0 | 1 => {
+                        let next = (b.steps + tile * (steps / 2)) * shape.width;
+                        Soon::new(right, next, shape.width / 2)
+                    }
+                    _ => Soon::new(right, 0, 0),
+                };
+                let height = shape.height.min(rows.len() - first);
+                let packed = packed.get(first * steps..(first + height) * steps);
+                let left = match packed {
+                    Some(data) => Left { data, row_stride: 1, step_stride: height },
+                    None => E::where_it_lies(a, rows.start + first, depth.start)
+                        .expect("what was not packed is read where it lies"),
+                };
+                let tile = Tile { left, right, panels: run, steps, height, width, shape, soon };
+                self.expect(rows.start + first + height, rows.end, shape, col);
+                let corner = (rows.start + first) * self.stride + col;
+                self.tile(isa, &tile, corner, self.stride, self.continues);
+            }
+            panel += run;
+        }
     }
 
     /// Asks for the rows of the result that the next tile works on.
@@ -246,6 +247,25 @@ impl<'a> Out<'a> {
                 std::ptr::copy_nonoverlapping(source, target.add(r * stride), width);
             }
         }
+    }
+}
+
+/// One block of the inner dimension of a product, and some of its columns.
+pub(super) struct Part<'a, E> {
+    pub(super) a: Mat<'a>,
+    pub(super) b: Panels<'a, E>,
+    pub(super) depth: Range<usize>,
+    pub(super) cols: Range<usize>,
+    pub(super) isa: Isa,
+}
+
+impl<E> Part<'_, E> {
+    fn shape(&self) -> Shape {
+        Shape { width: self.b.width, ..Shape::of(self.isa) }
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.cols.len().div_ceil(self.b.width)
     }
 }
 

@@ -4,6 +4,7 @@ mod eight_bit;
 mod elements;
 mod nf4;
 mod quantised;
+mod shared;
 
 use std::sync::OnceLock;
 
@@ -13,10 +14,13 @@ pub use eight_bit::EightBit;
 pub use elements::Elements;
 pub use nf4::Nf4;
 pub use quantised::{Bits, Quantised};
+pub(crate) use shared::Shared;
 
 use crate::{
     Into, Mat,
-    gemm::{PackedOf, Pair, ReadRows, Right, Stored, gemm_on, multiply_packed, to_bf16},
+    gemm::{
+        Columns, FEW, PackedOf, Pair, ReadRows, Right, Stored, gemm_on, multiply_packed, to_bf16,
+    },
     isa::{Isa, vectorised},
 };
 
@@ -201,31 +205,53 @@ impl Weight {
     /// # Panics
     /// If the sizes do not match.
     pub fn multiply(&self, out: Into<'_>, x: Mat<'_>, arithmetic: Arithmetic) {
-        if let Storage::Quantised(weight) = &self.storage {
-            return weight.multiply(out, x);
-        }
         let (isa, transposed) = (Isa::best(), Right::transpose_of(self));
-        let stays_small = matches!(self.storage, Storage::Nf4(_));
-        match arithmetic {
-            Arithmetic::F32 if stays_small => gemm_on::<f32>(isa, out, x, transposed, self.out),
-            Arithmetic::F32 => {
-                let packed = self.packed.get_or_init(|| PackedOf::new(transposed));
-                multiply_packed(out, x, packed);
-            }
-            Arithmetic::Bf16 if stays_small => self.multiply_rounded(out, x, true),
-            Arithmetic::Bf16 => {
-                let packed = self.rounded.get_or_init(|| match isa.dots_pairs() {
-                    true => Halves::Dotted(PackedOf::new(transposed)),
-                    false => Halves::Stored(PackedOf::new(transposed)),
-                });
-                match packed {
-                    Halves::Dotted(packed) => multiply_packed(out, x, packed),
-                    Halves::Stored(packed) => {
-                        multiply_packed(out, Mat::new(&rounded(x), x.rows(), x.cols()), packed);
-                    }
+        match (&self.storage, arithmetic) {
+            (Storage::Quantised(weight), _) => weight.multiply(out, x),
+            (Storage::Nf4(_), Arithmetic::F32) => gemm_on::<f32>(isa, out, x, transposed, self.out),
+            (Storage::Nf4(_), Arithmetic::Bf16) => self.multiply_rounded(out, x, true),
+            (_, Arithmetic::F32) => multiply_packed(out, x, self.packed()),
+            (_, Arithmetic::Bf16) => match self.halves() {
+                Halves::Dotted(packed) => multiply_packed(out, x, packed),
+                Halves::Stored(packed) => {
+                    multiply_packed(out, Mat::new(&rounded(x), x.rows(), x.cols()), packed);
                 }
-            }
+            },
         }
+    }
+
+    /// A product divided by columns, if that pays; gives `out` back if not.
+    pub(crate) fn columns<'a>(
+        &'a self,
+        out: Into<'a>,
+        x: Mat<'a>,
+        arithmetic: Arithmetic,
+        rows: &mut Shared<'a>,
+    ) -> Result<Columns<'a>, Into<'a>> {
+        match (&self.storage, arithmetic) {
+            (Storage::Quantised(weight), _) => {
+                let isa = Isa::best();
+                Ok(weight.columns(isa, out, &rows.eight_bit(isa, x, weight.bits())))
+            }
+            (Storage::Nf4(_), _) => Err(out),
+            _ if x.rows() > FEW => Err(out),
+            (_, Arithmetic::F32) => Ok(Columns::of(out, x, self.packed())),
+            (_, Arithmetic::Bf16) => Ok(match self.halves() {
+                Halves::Dotted(packed) => Columns::of(out, x, packed),
+                Halves::Stored(packed) => Columns::of_shared(out, rows.halves(x), packed),
+            }),
+        }
+    }
+
+    fn packed(&self) -> &PackedOf<f32> {
+        self.packed.get_or_init(|| PackedOf::new(Right::transpose_of(self)))
+    }
+
+    fn halves(&self) -> &Halves {
+        self.rounded.get_or_init(|| match Isa::best().dots_pairs() {
+            true => Halves::Dotted(PackedOf::new(Right::transpose_of(self))),
+            false => Halves::Stored(PackedOf::new(Right::transpose_of(self))),
+        })
     }
 
     /// Multiplies the gradient of a result, `dy` of `[rows, out]`: `dx = dy W` or `dx += dy W`.

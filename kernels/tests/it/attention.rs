@@ -1,7 +1,7 @@
 //! Attention and its gradients, with grouped heads, across block borders.
 
 use candle_core::{D, Tensor, Var};
-use openledger_kernels::{Causal, Heads, PAGE, PageLayout, attend_pages};
+use openledger_kernels::{Causal, Heads, PAGE, PageLayout, Paged, attend_pages};
 
 use crate::{assert_close, numbers, tensor, values, var};
 
@@ -93,12 +93,51 @@ fn pages_give_the_bits_of_rows_that_lie_together() {
                 let new = rows.min(new);
                 let pages = pages(&k, &v, heads);
                 let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
-                let mut out = vec![0.0; new * heads.out_width()];
                 let q = &q[(rows - new) * heads.query_width()..];
-                attend_pages(&mut out, q, &pages, rows, heads);
+                let sequence = Paged { q, pages, seen: rows };
+                let mut out = vec![0.0; new * heads.out_width()];
+                attend_pages(&mut out, &[sequence], heads);
                 let expected = &expected[(rows - new) * heads.out_width()..];
                 assert_eq!(out, expected, "{heads:?}: {new} of {rows}");
             }
         }
+    }
+}
+
+#[test]
+fn sequences_beside_each_other_give_what_each_gives_alone() {
+    let heads = Heads::new(4, 2, 48).with_value_dim(40);
+    let widths = [heads.query_width(), heads.key_width(), heads.value_width()];
+    let memory: Vec<(Vec<f32>, Vec<Vec<f32>>, usize)> = [(1, 40), (90, 200), (1, 1), (20, 300)]
+        .into_iter()
+        .map(|(new, seen): (usize, usize)| {
+            let seed = seen as u64;
+            let [q, k, v] = [new * widths[0], seen * widths[1], seen * widths[2]]
+                .map(|len| numbers(len, seed + len as u64));
+            (q, pages(&k, &v, heads), seen)
+        })
+        .collect();
+    let sequences: Vec<Paged<'_>> = memory
+        .iter()
+        .map(|(q, pages, seen)| Paged {
+            q,
+            pages: pages.iter().map(Vec::as_slice).collect(),
+            seen: *seen,
+        })
+        .collect();
+    let rows: usize = sequences.iter().map(|s| s.q.len() / widths[0]).sum();
+    let alone: Vec<f32> = sequences
+        .iter()
+        .flat_map(|sequence| {
+            let mut out = vec![0.0; sequence.q.len() / widths[0] * heads.out_width()];
+            attend_pages(&mut out, std::slice::from_ref(sequence), heads);
+            out
+        })
+        .collect();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut out = vec![0.0; rows * heads.out_width()];
+        pool.install(|| attend_pages(&mut out, &sequences, heads));
+        assert_eq!(out, alone, "on {threads} threads");
     }
 }

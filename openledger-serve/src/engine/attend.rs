@@ -1,19 +1,26 @@
-//! Attention to the pages of a sequence.
+//! Attention of a step's rows to the pages of their sequences.
 
-use openledger_kernels::{Heads, PAGE, attend_pages};
+use openledger_kernels::{Heads, PAGE, Paged, attend_pages};
 
 use super::pages::{Layer, PageId};
 
-/// Attends with the last rows of a sequence of `seen` rows, whose keys and values lie in `pages`.
-pub(super) fn attend(
-    out: &mut [f32],
-    q: &[f32],
-    layer: &Layer,
-    pages: &[PageId],
-    seen: usize,
-    heads: Heads,
-) {
-    let pages = &pages[..seen.div_ceil(PAGE)];
-    let pages: Vec<&[f32]> = pages.iter().map(|&page| layer.page(page)).collect();
-    attend_pages(out, q, &pages, seen, heads);
+/// The rows of one sequence that attend: the last of `seen`, whose keys and values lie in `pages`.
+pub(super) struct Attending<'a> {
+    pub(super) q: &'a [f32],
+    pub(super) pages: &'a [PageId],
+    pub(super) seen: usize,
+}
+
+/// Returns what rows of some sequences find, one after another.
+pub(super) fn attend(layer: &Layer, sequences: &[Attending<'_>], heads: Heads) -> Vec<f32> {
+    let mut rows = 0;
+    let sequences = sequences.iter().map(|&Attending { q, pages, seen }| {
+        rows += q.len() / heads.query_width();
+        let pages = &pages[..seen.div_ceil(PAGE)];
+        Paged { q, pages: pages.iter().map(|&page| layer.page(page)).collect(), seen }
+    });
+    let sequences: Vec<Paged<'_>> = sequences.collect();
+    let mut out = vec![0.0; rows * heads.out_width()];
+    attend_pages(&mut out, &sequences, heads);
+    out
 }

@@ -19,6 +19,7 @@ mod options;
 mod pages;
 mod plan;
 mod prefix;
+mod project;
 mod queue;
 mod stats;
 mod step;

@@ -3,16 +3,15 @@
 use std::ops::Range;
 
 use openledger_core::Result;
-use openledger_kernels::{
-    Arithmetic, Heads, Into, Mat, PAGE, add_assign, axpy, gemm_packed, rms_norm, swiglu,
-};
+use openledger_kernels::{Arithmetic, Heads, Into, Mat, PAGE, add_assign, axpy, rms_norm, swiglu};
 use openledger_model::{
     Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
 };
 
 use super::{
-    attend::attend,
+    attend::{Attending, attend},
     pages::{PageId, Pool},
+    project::project,
 };
 use crate::Lease;
 
@@ -124,39 +123,6 @@ impl<'a> Step<'a> {
         self.positions.len()
     }
 
-    /// Multiplies rows, of which those of `groups` have adapters, by weights that read the same rows.
-    fn project_groups<const N: usize>(
-        &self,
-        x: &[f32],
-        linears: [&Linear; N],
-        groups: &[(&Lease, Range<usize>)],
-    ) -> [Vec<f32>; N] {
-        let weights = self.network.weights();
-        let [_, inputs] = self.network.sizes(linears[0].weight);
-        let count = x.len() / inputs;
-        let mut results = linears.map(|linear| {
-            let [outputs, _] = self.network.sizes(linear.weight);
-            let mut y = vec![0.0; count * outputs];
-            weights.multiply(linear.weight, Into::Set(&mut y), Mat::new(x, count, inputs));
-            y
-        });
-        for (lease, rows) in groups {
-            let x = Mat::new(&x[rows.start * inputs..rows.end * inputs], rows.len(), inputs);
-            let own = results.each_mut().map(|y| {
-                let outputs = y.len() / count;
-                &mut y[rows.start * outputs..rows.end * outputs]
-            });
-            adapt(lease, linears, x, own);
-        }
-        for (y, linear) in results.iter_mut().zip(linears) {
-            if let Some(bias) = linear.bias {
-                let bias = weights.vector(bias);
-                y.chunks_exact_mut(bias.len()).for_each(|row| add_assign(row, bias));
-            }
-        }
-        results
-    }
-
     /// Runs an expert over the rows of some tokens, which ascend.
     fn expert(&self, expert: &Gated, x: &[f32], tokens: &[usize]) -> Vec<f32> {
         let place = |token: usize| tokens.partition_point(|&other| other < token);
@@ -166,10 +132,10 @@ impl<'a> Step<'a> {
             .map(|(lease, rows)| (*lease, place(rows.start)..place(rows.end)))
             .filter(|(_, rows)| !rows.is_empty())
             .collect();
-        let [gate, up] = self.project_groups(x, [&expert.gate, &expert.up], &groups);
+        let [gate, up] = project(self.network, x, [&expert.gate, &expert.up], &groups);
         let mut gated = vec![0.0; gate.len()];
         swiglu(&mut gated, &gate, &up);
-        let [result] = self.project_groups(&gated, [&expert.down], &groups);
+        let [result] = project(self.network, &gated, [&expert.down], &groups);
         result
     }
 
@@ -190,7 +156,6 @@ impl<'a> Step<'a> {
         k: &[f32],
         v: &[f32],
     ) -> Vec<f32> {
-        let mut out = vec![0.0; self.tokens() * heads.out_width()];
         let memory = self.pool.layer_mut(layer);
         for (part, rows) in self.parts.iter().zip(&self.rows) {
             for (at, row) in (part.seen..).zip(rows.clone()) {
@@ -198,41 +163,13 @@ impl<'a> Step<'a> {
                 let value = &v[row * heads.value_width()..(row + 1) * heads.value_width()];
                 memory.write(part.pages[at / PAGE], at % PAGE, key, value);
             }
-            let of = |width: usize| rows.start * width..rows.end * width;
-            let (out, q) = (&mut out[of(heads.out_width())], &q[of(heads.query_width())]);
-            attend(out, q, memory, part.pages, part.seen + rows.len(), heads);
         }
-        out
-    }
-}
-
-/// Adds what an adapter has at some linear layers to the results of rows `x`, which are lowered once for
-/// all of them.
-fn adapt<const N: usize>(
-    lease: &Lease,
-    linears: [&Linear; N],
-    x: Mat<'_>,
-    results: [&mut [f32]; N],
-) {
-    let sites = linears.map(|linear| lease.at(linear.weight));
-    let Some(first) = sites.into_iter().flatten().next() else { return };
-    let down = lease.down(first);
-    let (rows, ranks) = (x.rows(), down.cols());
-    let mut lowered = vec![0.0; rows * ranks];
-    gemm_packed(Into::Set(&mut lowered), x, down);
-    for (site, y) in sites.into_iter().zip(results) {
-        let Some(site) = site else { continue };
-        let (rank, outputs) = (site.up.rows(), site.up.cols());
-        for row in lowered.chunks_exact_mut(ranks) {
-            row[site.first..site.first + rank].iter_mut().for_each(|u| *u *= site.scale);
-        }
-        let own = Mat::strided(&lowered[site.first..], rows, rank, ranks);
-        gemm_packed(Into::Add(y), own, &site.up);
-        if let Some(factors) = &site.factors {
-            for row in y.chunks_exact_mut(outputs) {
-                row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
-            }
-        }
+        let memory = &*memory;
+        let parts = self.parts.iter().zip(&self.rows).map(|(part, rows)| {
+            let q = &q[rows.start * heads.query_width()..rows.end * heads.query_width()];
+            Attending { q, pages: part.pages, seen: part.seen + rows.len() }
+        });
+        attend(memory, &parts.collect::<Vec<_>>(), heads)
     }
 }
 
@@ -258,7 +195,7 @@ impl Ops for Step<'_> {
     }
 
     fn project(&mut self, x: &Vec<f32>, linear: &Linear) -> Result<Vec<f32>> {
-        let [result] = self.project_groups(x, [linear], &self.groups);
+        let [result] = project(self.network, x, [linear], &self.groups);
         Ok(result)
     }
 
@@ -267,7 +204,7 @@ impl Ops for Step<'_> {
         x: &Vec<f32>,
         linears: [&Linear; N],
     ) -> Result<[Vec<f32>; N]> {
-        Ok(self.project_groups(x, linears, &self.groups))
+        Ok(project(self.network, x, linears, &self.groups))
     }
 
     fn split(&mut self, x: Vec<f32>, width: usize) -> Result<[Vec<f32>; 2]> {

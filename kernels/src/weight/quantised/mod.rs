@@ -14,16 +14,18 @@ mod rows;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+use std::{ops::Range, sync::Arc};
+
 use half::f16;
 use rayon::prelude::*;
 
 use crate::{
     Into, Mat,
-    gemm::{Out, PARALLEL},
+    gemm::{Columns, Out},
     isa::{Isa, vectorised},
     room::Room,
 };
-use rows::Rows;
+pub(crate) use rows::Rows;
 
 /// Elements that share a scale.
 const BLOCK: usize = 32;
@@ -149,12 +151,19 @@ impl Quantised {
     }
 
     fn multiply_on(&self, isa: Isa, out: Into<'_>, x: Mat<'_>) {
-        assert_eq!(x.cols(), self.width, "inner dimensions");
-        let continues = matches!(out, Into::Add(_));
-        let out = Out::new(out, [x.rows(), self.width, self.out], self.out);
-        let rows = Rows::new(isa, x, self.bits);
-        let blocks = self.width.div_ceil(BLOCK);
-        let panel = |panel: usize| {
+        Columns::run_all(&[self.columns(isa, out, &Arc::new(Rows::new(isa, x, self.bits)))]);
+    }
+
+    /// A product, divided by columns.
+    ///
+    /// # Panics
+    /// If the sizes do not match.
+    pub(crate) fn columns<'a>(&'a self, isa: Isa, out: Into<'a>, rows: &Arc<Rows>) -> Columns<'a> {
+        assert_eq!(rows.width, self.width, "inner dimensions");
+        let (rows, blocks) = (Arc::clone(rows), self.width.div_ceil(BLOCK));
+        let (count, continues) = (rows.count(), matches!(out, Into::Add(_)));
+        let out = Out::new(out, [count, self.width, self.out], self.out);
+        let panel = move |panel: usize| {
             let tile = Tile {
                 codes: &self.codes[panel * blocks * self.bits.bytes()..]
                     [..blocks * self.bits.bytes()],
@@ -162,8 +171,8 @@ impl Quantised {
                 bits: self.bits,
             };
             let cols = LANES.min(self.out - panel * LANES);
-            for first in (0..x.rows()).step_by(HEIGHT) {
-                let height = HEIGHT.min(x.rows() - first);
+            for first in (0..count).step_by(HEIGHT) {
+                let height = HEIGHT.min(count - first);
                 let corner = first * self.out + panel * LANES;
                 let mut sums = [[0.0; LANES]; HEIGHT];
                 let sums = &mut sums[..height];
@@ -174,13 +183,8 @@ impl Quantised {
                 out.write(corner, self.out, cols, sums);
             }
         };
-        let panels = self.out.div_ceil(LANES);
-        if x.rows() * self.len() < PARALLEL || rayon::current_num_threads() == 1 {
-            (0..panels).for_each(panel);
-        } else {
-            let least = panels.div_ceil(4 * rayon::current_num_threads());
-            (0..panels).into_par_iter().with_min_len(least).for_each(panel);
-        }
+        let run = move |panels: Range<usize>| panels.for_each(&panel);
+        Columns::new(self.out.div_ceil(LANES), LANES * self.width, count, run)
     }
 }
 

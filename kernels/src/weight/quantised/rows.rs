@@ -9,7 +9,7 @@ use crate::{
 
 /// Rows of codes from -127 to 127, with a scale for each block of 32.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// `[rows][blocks][32]`; zeros past the last element.
     pub(super) codes: Vec<i8>,
     /// `[rows][blocks]`.
@@ -17,11 +17,15 @@ pub(super) struct Rows {
     /// `[rows][blocks]`: what the bias of the weight's codes adds to the products, with its sign turned.
     pub(super) offsets: Vec<i32>,
     pub(super) blocks: usize,
+    /// Elements of a row.
+    pub(super) width: usize,
+    count: usize,
 }
 
 impl Rows {
-    pub(super) fn new(isa: Isa, x: Mat<'_>, bits: Bits) -> Self {
-        let blocks = x.cols().div_ceil(BLOCK);
+    /// Rounds rows, to be multiplied by a weight of so many bits.
+    pub(crate) fn new(isa: Isa, x: Mat<'_>, bits: Bits) -> Self {
+        let (width, blocks) = (x.cols(), x.cols().div_ceil(BLOCK));
         let mut codes = vec![0; x.rows() * blocks * BLOCK];
         let mut scales = vec![0.0; x.rows() * blocks];
         let mut offsets = vec![0; x.rows() * blocks];
@@ -32,7 +36,11 @@ impl Rows {
             let codes = &mut codes[at.start * BLOCK..at.end * BLOCK];
             round(isa, &spare, codes, &mut scales[at.clone()], &mut offsets[at], -bits.bias());
         }
-        Self { codes, scales, offsets, blocks }
+        Self { codes, scales, offsets, blocks, width, count: x.rows() }
+    }
+
+    pub(super) const fn count(&self) -> usize {
+        self.count
     }
 
     /// The codes of a row, and its scales.

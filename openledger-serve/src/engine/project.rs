@@ -1,0 +1,106 @@
+//! Linear layers of a step: the base's matrices for all rows, an adapter's for those of its group.
+
+use std::ops::Range;
+
+use openledger_kernels::{Into, Mat, Packed, Product, add_assign, multiply_all};
+use openledger_model::{Linear, Network};
+
+use crate::{Lease, lease::Site};
+
+/// Multiplies rows `x`, of which those of `groups` have adapters, by layers that read the same rows.
+pub(super) fn project<const N: usize>(
+    network: &Network,
+    x: &[f32],
+    linears: [&Linear; N],
+    groups: &[(&Lease, Range<usize>)],
+) -> [Vec<f32>; N] {
+    let weights = network.weights();
+    let [_, inputs] = network.sizes(linears[0].weight);
+    let count = x.len() / inputs;
+    let rows =
+        |of: &Range<usize>| Mat::new(&x[of.start * inputs..of.end * inputs], of.len(), inputs);
+    let mut results = linears.map(|linear| {
+        let [outputs, _] = network.sizes(linear.weight);
+        vec![0.0; count * outputs]
+    });
+    let mut groups: Vec<Lowered<'_, N>> =
+        groups.iter().filter_map(|(lease, of)| Lowered::new(lease, linears, of)).collect();
+
+    // Rows are lowered beside the base's products, and raised onto the results of those.
+    let base = results.iter_mut().zip(linears).map(|(y, linear)| {
+        let weight = weights.matrix(linear.weight);
+        Product::by_weight(Into::Set(y), rows(&(0..count)), weight, weights.arithmetic())
+    });
+    let lower = groups.iter_mut().map(|group| {
+        Product::by_packed(Into::Set(&mut group.lowered), rows(&group.of), group.down)
+    });
+    multiply_all(base.chain(lower));
+    groups.iter_mut().for_each(Lowered::scale);
+    let raise = results.iter_mut().enumerate().flat_map(|(n, y)| raise(&groups, n, y, count));
+    multiply_all(raise);
+
+    for (n, (y, linear)) in results.iter_mut().zip(linears).enumerate() {
+        let outputs = y.len() / count;
+        for group in &groups {
+            let Some(factors) = group.sites[n].and_then(|site| site.factors.as_ref()) else {
+                continue;
+            };
+            for row in y[group.of.start * outputs..group.of.end * outputs].chunks_exact_mut(outputs)
+            {
+                row.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+            }
+        }
+        if let Some(bias) = linear.bias {
+            let bias = weights.vector(bias);
+            y.chunks_exact_mut(outputs).for_each(|row| add_assign(row, bias));
+        }
+    }
+    results
+}
+
+/// The rows of an adapter, lowered once for all layers that read them.
+struct Lowered<'a, const N: usize> {
+    /// Which rows.
+    of: Range<usize>,
+    sites: [Option<&'a Site>; N],
+    down: &'a Packed,
+    /// `[rows, ranks of all sites]`.
+    lowered: Vec<f32>,
+}
+
+impl<'a, const N: usize> Lowered<'a, N> {
+    fn new(lease: &'a Lease, linears: [&Linear; N], of: &Range<usize>) -> Option<Self> {
+        let sites = linears.map(|linear| lease.at(linear.weight));
+        let down = lease.down(sites.into_iter().flatten().next()?);
+        Some(Self { of: of.clone(), sites, down, lowered: vec![0.0; of.len() * down.cols()] })
+    }
+
+    fn scale(&mut self) {
+        for row in self.lowered.chunks_exact_mut(self.down.cols()) {
+            for site in self.sites.into_iter().flatten() {
+                row[site.first..][..site.up.rows()].iter_mut().for_each(|u| *u *= site.scale);
+            }
+        }
+    }
+}
+
+/// What adapters add to the results of the n-th layer, `y` of `count` rows.
+fn raise<'a, const N: usize>(
+    groups: &'a [Lowered<'_, N>],
+    n: usize,
+    y: &'a mut [f32],
+    count: usize,
+) -> Vec<Product<'a>> {
+    let outputs = y.len() / count;
+    let (mut rest, mut first) = (y, 0);
+    let products = groups.iter().filter_map(|group| {
+        let (own, after) = std::mem::take(&mut rest).split_at_mut((group.of.end - first) * outputs);
+        let own = &mut own[(group.of.start - first) * outputs..];
+        (rest, first) = (after, group.of.end);
+        let Site { first, up, .. } = group.sites[n]?;
+        let lowered = &group.lowered[*first..];
+        let rows = Mat::strided(lowered, group.of.len(), up.rows(), group.down.cols());
+        Some(Product::by_packed(Into::Add(own), rows, up))
+    });
+    products.collect()
+}
