@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! page = for each head: keys [dim][PAGE], values [PAGE][value_dim, rounded up to 8]
+//!        in eight bits, then: scales of keys [PAGE], scales of values [PAGE]
 //! ```
 
+mod eight_bit;
 mod row;
 
 use std::ops::Range;
@@ -33,15 +35,26 @@ pub struct PageLayout {
     heads: usize,
     dim: usize,
     value_dim: usize,
+    eight_bit: bool,
 }
 
 impl PageLayout {
     /// Returns the layout for these heads.
     pub const fn new(heads: &Heads) -> Self {
-        Self { heads: heads.key_value, dim: heads.dim, value_dim: heads.value_dim }
+        let (dim, value_dim) = (heads.dim, heads.value_dim);
+        Self { heads: heads.key_value, dim, value_dim, eight_bit: false }
     }
 
-    /// Returns the elements of a page.
+    /// Returns the layout of pages in a bit more than a quarter of the memory: each head's part of a row is
+    /// rounded to codes from -127 to 127 with a scale of its own. Attention then has the bits of attention
+    /// over the rounded rows.
+    #[must_use]
+    pub const fn in_eight_bits(mut self) -> Self {
+        self.eight_bit = true;
+        self
+    }
+
+    /// Returns the elements of a page, in units of four bytes whatever it holds.
     #[expect(clippy::len_without_is_empty, reason = "no page is empty")]
     pub const fn len(&self) -> usize {
         self.heads * self.head()
@@ -57,6 +70,10 @@ impl PageLayout {
         assert_eq!([key.len(), value.len()], widths, "a row of keys and one of values");
         let rows = key.chunks_exact(self.dim).zip(value.chunks_exact(self.value_dim));
         for (head, (key, value)) in page.chunks_exact_mut(self.head()).zip(rows) {
+            if self.eight_bit {
+                eight_bit::write(head, slot, key, value, self.stride());
+                continue;
+            }
             let (keys, values) = head.split_at_mut(self.dim * PAGE);
             keys[slot..].iter_mut().step_by(PAGE).zip(key).for_each(|(to, from)| *to = *from);
             values[slot * self.stride()..][..self.value_dim].copy_from_slice(value);
@@ -65,6 +82,14 @@ impl PageLayout {
 
     /// Elements of one head.
     const fn head(&self) -> usize {
+        match self.eight_bit {
+            true => self.numbers() / 4 + 2 * PAGE,
+            false => self.numbers(),
+        }
+    }
+
+    /// Numbers that one head has.
+    const fn numbers(&self) -> usize {
         PAGE * (self.dim + self.stride())
     }
 
@@ -73,12 +98,23 @@ impl PageLayout {
         self.value_dim.next_multiple_of(8)
     }
 
-    fn keys<'a>(&self, page: &'a [f32], head: usize) -> &'a [f32] {
-        &page[head * self.head()..][..self.dim * PAGE]
-    }
-
-    fn values<'a>(&self, page: &'a [f32], head: usize) -> &'a [f32] {
-        &page[head * self.head() + self.dim * PAGE..][..PAGE * self.stride()]
+    /// The numbers of one head of some pages, read into `spare` if they lie in eight bits: keys, then values,
+    /// from some element of each on.
+    fn open<'a>(
+        &self,
+        pages: &[&'a [f32]],
+        head: usize,
+        spare: &'a mut Vec<f32>,
+    ) -> (Vec<&'a [f32]>, usize) {
+        if !self.eight_bit {
+            return (pages.to_vec(), head * self.head());
+        }
+        spare.resize(pages.len() * self.numbers(), 0.0);
+        for (page, out) in pages.iter().zip(spare.chunks_exact_mut(self.numbers())) {
+            let head = &page[head * self.head()..][..self.head()];
+            eight_bit::read(out, head, self.dim, self.stride());
+        }
+        (spare.chunks_exact(self.numbers()).collect(), 0)
     }
 }
 
@@ -102,8 +138,7 @@ pub struct Paged<'a> {
 ///
 /// # Panics
 /// If the sizes do not match.
-pub fn attend_pages(out: &mut [f32], sequences: &[Paged<'_>], heads: Heads) {
-    let layout = PageLayout::new(&heads);
+pub fn attend_pages(out: &mut [f32], sequences: &[Paged<'_>], heads: Heads, layout: PageLayout) {
     let (mut tasks, mut work, mut first) = (Vec::new(), 0, 0);
     for &Paged { q, ref pages, seen } in sequences {
         let rows = q.len() / heads.query_width();
@@ -128,19 +163,26 @@ pub fn attend_pages(out: &mut [f32], sequences: &[Paged<'_>], heads: Heads) {
     assert_eq!(out.len(), first * heads.out_width(), "a result for each row");
     let out = Out::new(Into::Set(out), [first, 1, heads.out_width()], heads.out_width());
     if work < PARALLEL / SMALL || rayon::current_num_threads() == 1 {
-        let mut scores = Vec::new();
+        let mut spare = Spare::default();
         for (sequence, queries, rows) in tasks {
-            sequence.attend(&out, queries, rows, &mut scores);
+            sequence.attend(&out, queries, rows, &mut spare);
         }
     } else {
-        tasks.into_par_iter().for_each_init(Vec::new, |scores, (sequence, queries, rows)| {
-            sequence.attend(&out, queries, rows, scores);
+        tasks.into_par_iter().for_each_init(Spare::default, |spare, (sequence, queries, rows)| {
+            sequence.attend(&out, queries, rows, spare);
         });
     }
 }
 
 /// How many times longer than in a large product a multiply-add takes here.
 const SMALL: usize = 4;
+
+/// Memory that a thread uses again.
+#[derive(Default)]
+struct Spare {
+    scores: Vec<f32>,
+    numbers: Vec<f32>,
+}
 
 /// What is attended to.
 #[derive(Clone, Copy)]
@@ -160,24 +202,64 @@ struct Sequence<'a> {
 impl Sequence<'_> {
     /// Writes what some query heads of one key head return for some rows: many heads of one row, or one head
     /// of many rows.
-    fn attend(
+    fn attend(&self, out: &Out<'_>, queries: Range<usize>, rows: Range<usize>, spare: &mut Spare) {
+        let Self { pages, layout, heads, .. } = *self;
+        let before = self.seen - self.rows;
+        let used = heads.sees_from(before + rows.start) / PAGE..(before + rows.end).div_ceil(PAGE);
+        let Spare { scores, numbers } = spare;
+        let head = heads.key_of(queries.start);
+        let (pages, offset) = layout.open(&pages[used.clone()], head, numbers);
+        let seen = Seen { pages, offset, base: used.start * PAGE };
+        if rows.len() == 1 && queries.len() <= BY_ROW {
+            queries.for_each(|query| self.attend_row(out, &seen, query, rows.start, scores));
+        } else {
+            self.attend_block(out, &seen, queries, rows, scores);
+        }
+    }
+
+    /// One row and one head.
+    fn attend_row(
         &self,
         out: &Out<'_>,
+        seen: &Seen<'_>,
+        query: usize,
+        row: usize,
+        scores: &mut Vec<f32>,
+    ) {
+        let Self { q, layout, heads, .. } = *self;
+        let isa = Isa::best();
+        let visible = self.visible(row, seen.base);
+        scores.clear();
+        scores.resize(seen.pages.len() * PAGE, 0.0);
+        let q = &q[row * heads.query_width() + query * heads.dim..][..heads.dim];
+        row::scores(isa, scores, q, &seen.pages, seen.offset);
+        scale(isa, scores, heads.scale);
+        softmax_row(scores, visible.clone());
+        // Rows of a page that are not written yet may hold anything.
+        scores.truncate(visible.end);
+        let corner = (self.first + row) * heads.out_width() + query * heads.value_dim;
+        for col in (0..heads.value_dim).step_by(row::WIDTH) {
+            let cols = row::WIDTH.min(heads.value_dim - col);
+            let mut sums = [0.0; row::WIDTH];
+            let values = seen.offset + heads.dim * PAGE + col;
+            row::values(isa, &mut sums, scores, &seen.pages, values, layout.stride(), cols);
+            out.write(corner + col, heads.out_width(), cols, &[sums]);
+        }
+    }
+
+    /// Many heads of one row, or many rows of one head.
+    fn attend_block(
+        &self,
+        out: &Out<'_>,
+        seen: &Seen<'_>,
         queries: Range<usize>,
         rows: Range<usize>,
         scores: &mut Vec<f32>,
     ) {
-        let Self { q, pages, layout, heads, .. } = *self;
+        let Self { q, layout, heads, .. } = *self;
         let isa = Isa::best();
-        let before = self.seen - self.rows;
-        let head = heads.key_of(queries.start);
-        let used = heads.sees_from(before + rows.start) / PAGE..(before + rows.end).div_ceil(PAGE);
-        let base = used.start * PAGE;
-        let width = used.len() * PAGE;
+        let width = seen.pages.len() * PAGE;
         let count = queries.len().max(rows.len());
-        if rows.len() == 1 && count <= BY_ROW {
-            return queries.for_each(|query| self.attend_row(out, query, rows.start, scores));
-        }
         let [query_stride, out_stride] = match rows.len() {
             1 => [heads.dim, heads.value_dim],
             _ => [heads.query_width(), heads.out_width()],
@@ -186,24 +268,24 @@ impl Sequence<'_> {
         scores.clear();
         scores.resize(count * width, 0.0);
         let table = Out::new(Into::Set(scores), [count, 1, width], width);
-        for (page, at) in pages[used.clone()].iter().zip((0..).step_by(PAGE)) {
+        for (page, at) in seen.pages.iter().zip((0..).step_by(PAGE)) {
             let left = Left { data: &q[query..], row_stride: query_stride, step_stride: 1 };
-            let right = layout.keys(page, head);
+            let right = &page[seen.offset..][..heads.dim * PAGE];
             let block =
                 Block { left, rows: count, right, steps: heads.dim, stride: PAGE, cols: PAGE };
             table.multiply_block(isa, block, at, width, false);
         }
         scale(isa, scores, heads.scale);
         for (index, scores) in scores.chunks_exact_mut(width).enumerate() {
-            let row = before + rows.start + if rows.len() == 1 { 0 } else { index };
-            softmax_row(scores, heads.sees_from(row) - base..row + 1 - base);
+            let row = rows.start + if rows.len() == 1 { 0 } else { index };
+            softmax_row(scores, self.visible(row, seen.base));
         }
-        for (page, at) in pages[used].iter().zip((0..).step_by(PAGE)) {
+        let last = self.visible(rows.end - 1, seen.base).end;
+        for (page, at) in seen.pages.iter().zip((0..).step_by(PAGE)) {
             let left = Left { data: &scores[at..], row_stride: width, step_stride: 1 };
-            let right = layout.values(page, head);
+            let right = &page[seen.offset + heads.dim * PAGE..][..PAGE * layout.stride()];
             // Rows of a page that are not written yet may hold anything.
-            let steps = PAGE.min(before + rows.end - base - at);
-            let cols = heads.value_dim;
+            let (steps, cols) = (PAGE.min(last - at), heads.value_dim);
             let block = Block { left, rows: count, right, steps, stride: layout.stride(), cols };
             let corner =
                 (self.first + rows.start) * heads.out_width() + queries.start * heads.value_dim;
@@ -211,32 +293,20 @@ impl Sequence<'_> {
         }
     }
 
-    /// The same of one row and one head.
-    fn attend_row(&self, out: &Out<'_>, query: usize, row: usize, scores: &mut Vec<f32>) {
-        let Self { pages, layout, heads, .. } = *self;
-        let isa = Isa::best();
-        let at = self.seen - self.rows + row;
-        let first = heads.sees_from(at);
-        let used = &pages[first / PAGE..at / PAGE + 1];
-        let base = first / PAGE * PAGE;
-        let head = heads.key_of(query) * layout.head();
-        scores.clear();
-        scores.resize(used.len() * PAGE, 0.0);
-        let q = &self.q[row * heads.query_width() + query * heads.dim..][..heads.dim];
-        row::scores(isa, scores, q, used, head);
-        scale(isa, scores, heads.scale);
-        softmax_row(scores, first - base..at + 1 - base);
-        // Rows of a page that are not written yet may hold anything.
-        scores.truncate(at + 1 - base);
-        let corner = (self.first + row) * heads.out_width() + query * heads.value_dim;
-        for col in (0..heads.value_dim).step_by(row::WIDTH) {
-            let cols = row::WIDTH.min(heads.value_dim - col);
-            let mut sums = [0.0; row::WIDTH];
-            let values = head + heads.dim * PAGE + col;
-            row::values(isa, &mut sums, scores, used, values, layout.stride(), cols);
-            out.write(corner + col, heads.out_width(), cols, &[sums]);
-        }
+    /// Which rows a row sees, counted from `base` on.
+    const fn visible(&self, row: usize, base: usize) -> Range<usize> {
+        let row = self.seen - self.rows + row;
+        self.heads.sees_from(row) - base..row + 1 - base
     }
+}
+
+/// The pages that some rows see, of one head.
+struct Seen<'a> {
+    pages: Vec<&'a [f32]>,
+    /// Where in a page the head begins.
+    offset: usize,
+    /// Rows before the pages.
+    base: usize,
 }
 
 /// Query heads of one row from which on they are multiplied together.

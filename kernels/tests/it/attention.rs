@@ -67,8 +67,7 @@ fn attention_and_its_gradients_equal_candles() {
 }
 
 /// Pages of a layer, in which what was never written is no number.
-fn pages(k: &[f32], v: &[f32], heads: Heads) -> Vec<Vec<f32>> {
-    let layout = PageLayout::new(&heads);
+fn pages(k: &[f32], v: &[f32], heads: Heads, layout: PageLayout) -> Vec<Vec<f32>> {
     let rows = k.chunks_exact(heads.key_width()).zip(v.chunks_exact(heads.value_width()));
     let mut pages = Vec::new();
     for (row, (key, value)) in rows.enumerate() {
@@ -91,12 +90,12 @@ fn pages_give_the_bits_of_rows_that_lie_together() {
             Causal::forward(&mut expected, &q, &k, &v, heads);
             for new in [1, 2, 13, 50, 130] {
                 let new = rows.min(new);
-                let pages = pages(&k, &v, heads);
+                let pages = pages(&k, &v, heads, PageLayout::new(&heads));
                 let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
                 let q = &q[(rows - new) * heads.query_width()..];
                 let sequence = Paged { q, pages, seen: rows };
                 let mut out = vec![0.0; new * heads.out_width()];
-                attend_pages(&mut out, &[sequence], heads);
+                attend_pages(&mut out, &[sequence], heads, PageLayout::new(&heads));
                 let expected = &expected[(rows - new) * heads.out_width()..];
                 assert_eq!(out, expected, "{heads:?}: {new} of {rows}");
             }
@@ -107,6 +106,7 @@ fn pages_give_the_bits_of_rows_that_lie_together() {
 #[test]
 fn sequences_beside_each_other_give_what_each_gives_alone() {
     let heads = Heads::new(4, 2, 48).with_value_dim(40);
+    let layout = PageLayout::new(&heads);
     let widths = [heads.query_width(), heads.key_width(), heads.value_width()];
     let memory: Vec<(Vec<f32>, Vec<Vec<f32>>, usize)> = [(1, 40), (90, 200), (1, 1), (20, 300)]
         .into_iter()
@@ -114,7 +114,7 @@ fn sequences_beside_each_other_give_what_each_gives_alone() {
             let seed = seen as u64;
             let [q, k, v] = [new * widths[0], seen * widths[1], seen * widths[2]]
                 .map(|len| numbers(len, seed + len as u64));
-            (q, pages(&k, &v, heads), seen)
+            (q, pages(&k, &v, heads, layout), seen)
         })
         .collect();
     let sequences: Vec<Paged<'_>> = memory
@@ -130,14 +130,62 @@ fn sequences_beside_each_other_give_what_each_gives_alone() {
         .iter()
         .flat_map(|sequence| {
             let mut out = vec![0.0; sequence.q.len() / widths[0] * heads.out_width()];
-            attend_pages(&mut out, std::slice::from_ref(sequence), heads);
+            attend_pages(&mut out, std::slice::from_ref(sequence), heads, layout);
             out
         })
         .collect();
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut out = vec![0.0; rows * heads.out_width()];
-        pool.install(|| attend_pages(&mut out, &sequences, heads));
+        pool.install(|| attend_pages(&mut out, &sequences, heads, layout));
         assert_eq!(out, alone, "on {threads} threads");
+    }
+}
+
+/// Rounds each head's part of a row as pages in eight bits do.
+fn rounded(rows: &[f32], dim: usize) -> Vec<f32> {
+    let round = |part: &[f32]| -> Vec<f32> {
+        let scale = part.iter().fold(0f32, |most, x| most.max(x.abs())) / 127.0;
+        let code = |x: &f32| (x / scale).round_ties_even() as i8;
+        part.iter().map(|x| if scale > 0.0 { f32::from(code(x)) * scale } else { 0.0 }).collect()
+    };
+    rows.chunks_exact(dim).flat_map(round).collect()
+}
+
+#[test]
+fn pages_in_eight_bits_give_the_bits_of_rounded_rows() {
+    for heads in shapes() {
+        let layout = PageLayout::new(&heads).in_eight_bits();
+        for (new, rows) in [(1, 1), (1, 37), (20, 37), (37, 37)] {
+            let widths = [heads.query_width(), heads.key_width(), heads.value_width()];
+            let [q, mut k, v] = [0, 1, 2].map(|i| numbers(rows * widths[i], 21 + i as u64));
+            k[..heads.dim].fill(0.0);
+            let mut expected = vec![0.0; rows * heads.out_width()];
+            let (round_k, round_v) = (rounded(&k, heads.dim), rounded(&v, heads.value_dim));
+            Causal::forward(&mut expected, &q, &round_k, &round_v, heads);
+            let pages = pages(&k, &v, heads, layout);
+            let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
+            let q = &q[(rows - new) * heads.query_width()..];
+            let mut out = vec![0.0; new * heads.out_width()];
+            attend_pages(&mut out, &[Paged { q, pages, seen: rows }], heads, layout);
+            let expected = &expected[(rows - new) * heads.out_width()..];
+            assert_eq!(out, expected, "{heads:?}: {new} of {rows}");
+        }
+    }
+}
+
+#[test]
+fn pages_in_eight_bits_keep_what_is_no_number() {
+    let heads = Heads::new(1, 1, 8);
+    let layout = PageLayout::new(&heads).in_eight_bits();
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut k = numbers(16, 3);
+        let v = numbers(16, 4);
+        k[3] = bad;
+        let pages = pages(&k, &v, heads, layout);
+        let pages: Vec<&[f32]> = pages.iter().map(Vec::as_slice).collect();
+        let mut out = [0.0; 8];
+        attend_pages(&mut out, &[Paged { q: &v[..8], pages, seen: 2 }], heads, layout);
+        assert!(out.iter().all(|x| x.is_nan()), "{out:?}");
     }
 }

@@ -21,6 +21,6 @@ pub(super) fn attend(layer: &Layer, sequences: &[Attending<'_>], heads: Heads) -
     });
     let sequences: Vec<Paged<'_>> = sequences.collect();
     let mut out = vec![0.0; rows * heads.out_width()];
-    attend_pages(&mut out, &sequences, heads);
+    attend_pages(&mut out, &sequences, heads, layer.layout());
     out
 }

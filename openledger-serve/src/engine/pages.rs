@@ -35,6 +35,10 @@ pub(super) struct Layer {
 }
 
 impl Layer {
+    pub(super) const fn layout(&self) -> PageLayout {
+        self.layout
+    }
+
     /// Returns what a page holds of this layer.
     pub(super) fn page(&self, page: PageId) -> &[f32] {
         let size = self.layout.len();
