@@ -3,6 +3,7 @@
 mod adapters;
 mod citations;
 mod engine;
+mod flights;
 mod layer;
 mod lease;
 mod request;
