@@ -8,15 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use openledger_core::AdapterId;
-
 use super::counters::Counters;
+use crate::lease::Numbers;
 
 /// Who asks for which adapter.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Flow {
     pub(super) tenant: Option<Arc<str>>,
-    pub(super) adapter: Option<AdapterId>,
+    pub(super) adapter: Option<Numbers>,
 }
 
 /// Requests that wait.
@@ -32,8 +31,8 @@ pub(super) struct Queue<T> {
 /// What one tenant has waiting.
 #[derive(Debug)]
 struct Lane<T> {
-    adapters: Counters<Option<AdapterId>>,
-    flows: BTreeMap<Option<AdapterId>, VecDeque<Waiting<T>>>,
+    adapters: Counters<Option<Numbers>>,
+    flows: BTreeMap<Option<Numbers>, VecDeque<Waiting<T>>>,
 }
 
 #[derive(Debug)]

@@ -26,6 +26,9 @@ use super::{
 };
 
 pub(super) struct Worker {
+    /// While it is held, handles know that somebody works for them: first to go, so that whoever sees a
+    /// stream break off can tell why.
+    _life: Arc<()>,
     model: Arc<Model>,
     options: EngineOptions,
     inbox: Receiver<Job>,
@@ -47,9 +50,11 @@ impl Worker {
         cache: Cache,
         inbox: Receiver<Job>,
         told: Arc<Mutex<Stats>>,
+        life: Arc<()>,
     ) -> Self {
         let queue = Queue::new(options.tenant_weights.clone(), options.max_skips);
         Self {
+            _life: life,
             model,
             options,
             inbox,
@@ -311,9 +316,10 @@ impl Worker {
     fn tell(&mut self) {
         let stats = &mut self.stats;
         stats.running = self.running.len();
-        let running = self.running.iter().filter_map(|Running { job, .. }| job.flow.adapter);
+        let running =
+            self.running.iter().filter_map(|Running { job, .. }| Some(job.flow.adapter?.id));
         stats.running_adapters = running.collect::<BTreeSet<_>>().into_iter().collect();
-        let waiting = self.queue.flows().filter_map(|flow| flow.adapter);
+        let waiting = self.queue.flows().filter_map(|flow| Some(flow.adapter?.id));
         stats.waiting_adapters = waiting.collect::<BTreeSet<_>>().into_iter().collect();
         stats.pages_total = self.cache.total();
         stats.pages_cached = self.cache.idle();

@@ -7,8 +7,10 @@ use futures::{
     future::{join, join_all},
 };
 use openledger_core::ErrorKind;
-use openledger_model::{LoraConfig, Model, Saved, testing};
-use openledger_serve::{Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling};
+use openledger_model::{LoraConfig, Model, Network, Saved, testing};
+use openledger_serve::{
+    AdapterPrecision, Embed, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
+};
 use tower::{Service, ServiceExt};
 
 use crate::support::{adapter, adapter_like, ask, by_tape, page_bytes};
@@ -122,6 +124,32 @@ async fn what_cannot_be_answered_is_refused_at_once() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_adapter_for_another_base_is_refused_and_the_engine_goes_on() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let mut engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+    let request = || Generate::new(vec![1, 2, 3]).with_max_tokens(4);
+    // Of the same sizes, of others, and the same base rounded.
+    for other in [
+        testing::tiny(4).unwrap(),
+        testing::tiny_of("qwen3", 3).unwrap(),
+        testing::tiny(3).unwrap().map_network(|network| network.in_q8_0()),
+    ] {
+        let lease = Lease::new(other.network(), &adapter(&other, 4, 1));
+        let asked = request().with_adapter(lease.clone());
+        let error = engine.ready().await.unwrap().call(asked).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().ends_with("was made ready for another base"), "{error}");
+        let error = engine.embed(Embed::new(vec![1]).with_adapter(lease)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    // Opened once more it is the same.
+    let again = testing::tiny(3).unwrap();
+    let lease = Lease::new(again.network(), &adapter(&again, 4, 1));
+    ask(&engine, request().with_adapter(lease)).await;
+    assert!(engine.is_alive());
 }
 
 #[tokio::test]

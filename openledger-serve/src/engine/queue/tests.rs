@@ -1,10 +1,14 @@
+use openledger_core::AdapterId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::AdapterPrecision;
 
 fn flow(tenant: &str, adapter: u8) -> Flow {
-    let adapter =
-        (adapter > 0).then(|| AdapterId::from(openledger_core::B256::repeat_byte(adapter)));
+    let adapter = (adapter > 0).then(|| Numbers {
+        id: AdapterId::from(openledger_core::B256::repeat_byte(adapter)),
+        precision: AdapterPrecision::F32,
+    });
     Flow { tenant: Some(tenant.into()), adapter }
 }
 

@@ -66,6 +66,20 @@ fn a_deadline_ends_what_waits_and_what_runs() {
 }
 
 #[test]
+fn a_handle_knows_when_nobody_works_for_it() {
+    let (engine, mut worker) = assemble(EngineOptions::default());
+    let mut stream = start(&engine, long(1));
+    assert!(worker.receive());
+    worker.turn(Instant::now());
+    assert!(engine.is_alive());
+    drop(worker);
+    assert!(!engine.is_alive());
+    assert_eq!(events(&mut stream).0.len(), 1);
+    let error = engine.clone().call(long(1)).now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[test]
 fn one_tenants_queue_does_not_hold_up_another() {
     let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
     let request = |tenant: &str| {
