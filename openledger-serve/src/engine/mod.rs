@@ -285,7 +285,8 @@ impl Service<Generate> for Engine {
         };
         let engine = self.clone();
         Box::pin(async move {
-            let grammar = engine.grammars.compile(constraint).await?;
+            let tenant = request.tenant.clone();
+            let grammar = engine.grammars.compile(tenant, constraint).await?;
             engine.submit(request, Some(grammar))
         })
     }

@@ -138,6 +138,24 @@ async fn the_same_constraint_again_gives_the_same_answer() {
 }
 
 #[tokio::test]
+async fn many_who_come_together_are_answered_whatever_is_compiled_already() {
+    let engine = engine(4);
+    let same = (0..8).map(|seed| {
+        let constraint = Constraint::json_schema(PERSON).unwrap();
+        ask(&engine, asks(&engine, constraint, 1.0, seed))
+    });
+    let same = futures::future::join_all(same).await;
+    assert!(same.iter().all(|answer| fits_person(&answer.text)));
+    let different = (0..12).map(|n| {
+        let constraint = Constraint::choice([format!("{n}")]).unwrap();
+        ask(&engine, asks(&engine, constraint, 1.0, 1))
+    });
+    for (n, answer) in futures::future::join_all(different).await.into_iter().enumerate() {
+        assert_eq!(answer.text, n.to_string());
+    }
+}
+
+#[tokio::test]
 async fn what_nothing_fits_or_nobody_understands_is_refused() {
     let mut engine = engine(1);
     let deep = format!("{}{}", r#"{"items":"#.repeat(300), "}".repeat(300));
