@@ -119,6 +119,11 @@ impl Prefixes {
         shorter
     }
 
+    /// Whether a page is kept that no sequence holds.
+    pub(super) fn is_idle(&self, page: PageId) -> bool {
+        self.by_page.get(&page).is_some_and(|kept| kept.idle_since.is_some())
+    }
+
     pub(super) fn holds(&self, page: PageId) -> bool {
         self.by_page.contains_key(&page)
     }

@@ -102,10 +102,10 @@ impl<T> Queue<T> {
             .lanes
             .iter()
             .flat_map(|(tenant, lane)| {
+                let oldest = lane.flows.values().filter_map(|flow| flow.front());
+                let oldest = oldest.map(|waiting| waiting.arrival).min();
+                let by_tenant = (self.tenants.served(tenant), oldest);
                 lane.flows.iter().filter_map(move |(&adapter, waiting)| {
-                    let oldest = lane.flows.values().filter_map(|flow| flow.front());
-                    let oldest = oldest.map(|waiting| waiting.arrival).min();
-                    let by_tenant = (self.tenants.served(tenant), oldest);
                     let by_adapter = (lane.adapters.served(&adapter), waiting.front()?.arrival);
                     let flow = Flow { tenant: tenant.clone(), adapter };
                     Some((by_tenant, by_adapter, flow, waiting.len()))

@@ -138,21 +138,22 @@ impl Worker {
                     pages_for(job.tokens.len()).saturating_sub(table.pages().len()) + 1
                 })
                 .sum();
-            let (cache, mut opened) = (&mut self.cache, None);
+            // Only asked of each: to take pages and give them back would make those of whoever waits
+            // the last to be given up.
+            let (cache, available) = (&self.cache, self.cache.available());
+            if promised > available {
+                break;
+            }
             let job = self.queue.pop(|job| {
-                let mut table = Table::new(job.chain());
-                if job.finds() {
-                    cache.find(&mut table, &job.tokens);
-                }
-                let needed = pages_for(job.tokens.len()) - table.pages().len();
-                if needed + promised > cache.available() {
-                    cache.close(table, &job.tokens);
-                    return false;
-                }
-                opened = Some(table);
-                true
+                let most = pages_for(job.tokens.len());
+                most + promised <= available
+                    || job.finds() && cache.lacks(job.chain(), &job.tokens) + promised <= available
             });
-            let Some((mut job, table)) = job.zip(opened) else { break };
+            let Some(mut job) = job else { break };
+            let mut table = Table::new(job.chain());
+            if job.finds() {
+                self.cache.find(&mut table, &job.tokens);
+            }
             job.runs += 1;
             if job.runs == 1 {
                 self.stats.requests += 1;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use openledger_core::{AdapterId, ErrorKind};
+use openledger_kernels::PageLayout;
 use openledger_model::{Adapter, LoraConfig, testing};
 use tower::Service;
 
