@@ -105,6 +105,9 @@ impl Engine {
 
     /// Makes an engine and what works for it.
     fn assemble(model: Arc<Model>, options: EngineOptions) -> Result<(Self, Worker)> {
+        // Fields can be set past what `with_*` sees to, and with nothing at a time nothing would ever end.
+        let (running, tokens) = (options.max_running, options.max_step_tokens);
+        let options = options.with_max_running(running).with_max_step_tokens(tokens);
         let layers = model.network().decoder().heads();
         let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
         let pages = cache.total();

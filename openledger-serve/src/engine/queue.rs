@@ -44,7 +44,7 @@ struct Waiting<T> {
     item: T,
 }
 
-/// What a token costs a tenant of weight 1: divided by the weight, it must not vanish.
+/// What a token costs a tenant of weight 1, to be divided by weights.
 const UNIT: u64 = 1 << 16;
 
 impl<T> Queue<T> {
@@ -174,7 +174,9 @@ impl<T> Queue<T> {
     pub(super) fn charge(&mut self, flow: &Flow, cost: u64) {
         let weight = flow.tenant.as_ref().and_then(|tenant| self.weights.get(tenant));
         let weight = u64::from(weight.copied().unwrap_or(1).max(1));
-        self.tenants.charge(&flow.tenant, cost.saturating_mul(UNIT) / weight);
+        // Who pays nothing would always be first.
+        let paid = (cost.saturating_mul(UNIT) / weight).max(u64::from(cost > 0));
+        self.tenants.charge(&flow.tenant, paid);
         if let Some(lane) = self.lanes.get_mut(&flow.tenant) {
             lane.adapters.charge(&flow.adapter, cost);
         }

@@ -144,6 +144,17 @@ fn weights_give_more() {
 }
 
 #[test]
+fn the_heaviest_weight_still_pays() {
+    let mut queue: Queue<()> =
+        Queue::new(BTreeMap::from([("heavy".into(), u32::MAX), ("free".into(), u32::MAX)]), 8);
+    let [heavy, free] = [flow("heavy", 0), flow("free", 0)];
+    (0..10).for_each(|_| queue.charge(&heavy, 1));
+    queue.charge(&free, 0);
+    let served = |flow: &Flow| queue.tenants.served(&flow.tenant);
+    assert_eq!((served(&heavy), served(&free)), (10, 0));
+}
+
+#[test]
 fn what_is_written_counts_too() {
     let mut queue = queue(8);
     let [writer, reader] = [flow("writer", 0), flow("reader", 0)];
