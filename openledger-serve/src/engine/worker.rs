@@ -11,6 +11,7 @@ use std::{
 };
 
 use openledger_core::Error;
+use openledger_kernels::PAGE;
 use openledger_model::Model;
 
 use super::{
@@ -183,9 +184,9 @@ impl Worker {
             if !self.options.prefix_cache || pending[index] <= 1 {
                 continue;
             }
-            // What another computes in this step is found in the next.
+            // What another computes in this step is found in the next, by those at the end of a page.
             let first = running.next_page().is_none_or(|page| filling.insert(page));
-            if !first && running.job.finds() {
+            if !first && running.job.finds() && running.table.len().is_multiple_of(PAGE) {
                 pending[index] = 0;
             }
         }
@@ -212,7 +213,7 @@ impl Worker {
                 continue;
             }
             let running = self.running.iter().map(|Running { job, .. }| (&job.flow, job.arrival));
-            let Some(victim) = self.queue.victim(running) else { return tokens };
+            let victim = self.queue.victim(running).expect("who gets no pages runs");
             tokens.remove(victim);
             self.preempt(victim);
             if victim < index {
@@ -270,10 +271,11 @@ impl Worker {
             match &mut running.job.task {
                 Task::Answer(_) if asked.is_empty() => {}
                 Task::Answer(answer) => {
-                    let Some(row) = logits.next() else { continue };
+                    let row = logits.next().expect("a row for each that asks");
                     let next = answer.take(&self.model, row);
-                    self.stats.tokens_out += 1;
-                    self.queue.charge(&running.job.flow, u64::from(self.options.output_cost));
+                    let cost = u64::from(self.options.output_cost) * u64::from(next.is_ok());
+                    self.stats.tokens_out += u64::from(next.is_ok());
+                    self.queue.charge(&running.job.flow, cost);
                     match next {
                         Ok(Some(token)) => running.job.tokens.push(token),
                         Ok(None) => {
