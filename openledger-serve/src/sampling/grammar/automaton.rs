@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use llguidance::{Matcher, api::StopReason, toktrie::SimpleVob};
+use llguidance::{Matcher, toktrie::SimpleVob};
 use openledger_core::{Error, ErrorKind, Result};
 
 /// The automaton of one answer, which learns nothing from other answers.
@@ -33,7 +33,7 @@ impl Grammar {
     /// token goes on.
     pub(crate) fn allowed(&mut self) -> Result<&[u32]> {
         let matcher = self.own.get_or_insert_with(|| self.compiled.deep_clone());
-        self.allowed = matcher.compute_mask().map_err(|e| lost(matcher, &e))?;
+        self.allowed = matcher.compute_mask().map_err(|e| lost(&e.to_string()))?;
         Ok(self.allowed.as_slice())
     }
 
@@ -43,17 +43,18 @@ impl Grammar {
     /// As [`allowed`](Self::allowed).
     pub(crate) fn push(&mut self, token: u32) -> Result<bool> {
         let matcher = self.own.get_or_insert_with(|| self.compiled.deep_clone());
-        matcher.consume_token(token).map_err(|e| lost(matcher, &e))?;
+        matcher.consume_token(token).map_err(|e| lost(&e.to_string()))?;
         Ok(matcher.is_stopped())
     }
 }
 
-fn lost(matcher: &Matcher, error: &impl fmt::Display) -> Error {
-    let kind = match matcher.stop_reason() {
-        StopReason::LexerTooComplex | StopReason::ParserTooComplex => ErrorKind::Limit,
-        _ => ErrorKind::Invalid,
+fn lost(error: &str) -> Error {
+    // After an error a matcher knows no other reason than the text; of lexer and parser it is a limit.
+    let kind = match error.starts_with("lexer error") || error.starts_with("parser error") {
+        true => ErrorKind::Limit,
+        false => ErrorKind::Invalid,
     };
-    Error::new(kind, "the answer cannot go on within its constraint").with_source(error.to_string())
+    Error::new(kind, "the answer cannot go on within its constraint").with_source(error)
 }
 
 impl fmt::Debug for Grammar {

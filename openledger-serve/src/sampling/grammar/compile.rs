@@ -144,7 +144,7 @@ impl fmt::Debug for Grammars {
     }
 }
 
-pub(super) fn grammar(form: &Form) -> Result<TopLevelGrammar> {
+fn grammar(form: &Form) -> Result<TopLevelGrammar> {
     Ok(match form {
         Form::Schema(text) => TopLevelGrammar::from_json_schema(schema(text)?),
         Form::Regex(regex) => TopLevelGrammar::from_regex(regex),
@@ -206,5 +206,22 @@ mod tests {
         let tenants = (0..9).map(|n| grammars.compile(Some(format!("{n}").into()), regex(99)));
         try_join_all(tenants).await.unwrap();
         assert_eq!(grammars.shared.lock().kept.len(), 4 * PLACES + 1);
+    }
+
+    /// Its automaton remembers where in the last 200 letters an `a` or a `b` was.
+    #[tokio::test]
+    async fn what_takes_too_much_to_follow_is_a_limit() {
+        let model = Arc::new(testing::tiny(1).unwrap());
+        let letters = ["a", "b", "c", "d"].map(|letter| model.tokenizer().token(letter).unwrap());
+        let constraint = Constraint::regex(".*[ab].{200}.*[cd].{200}e").unwrap();
+        let grammar = Grammars::new(model).compile(None, constraint).await;
+        let mut grammar = grammar.unwrap();
+        let mut followed = (0..5000u64).map(|n| {
+            grammar.allowed()?;
+            // In no order that comes again.
+            grammar.push(letters[((n * n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62) as usize])
+        });
+        let error = followed.find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{}", error.report());
     }
 }
