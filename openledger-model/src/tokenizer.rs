@@ -165,6 +165,13 @@ impl Tokenizer {
         decoded.map_err(|e| Error::invalid("the tokenizer cannot join the tokens").with_source(e))
     }
 
+    /// Whether [`decode`](Self::decode) makes anything of a token: not of special ones, nor of those that
+    /// only the model knows.
+    fn decodes(&self, token: u32) -> bool {
+        let spelled = self.0.id_to_token(token);
+        spelled.is_some_and(|text| !self.0.get_added_vocabulary().is_special_token(&text))
+    }
+
     /// Returns one more than the largest token.
     pub fn vocabulary(&self) -> usize {
         self.0.get_vocab(true).into_values().max().map_or(0, |largest| largest as usize + 1)
@@ -217,7 +224,7 @@ impl DataTokenizer {
 ///
 /// A token can be a part of a character, and its text can depend on the token before it. So a few
 /// recent tokens are decoded together each time, and what they add is held back while it ends in
-/// an unfinished character.
+/// an unfinished character; what goes on being unfinished is no text, and is told as U+FFFD.
 #[derive(Clone, Debug)]
 pub struct TextStream {
     tokens: Vec<u32>,
@@ -227,21 +234,49 @@ pub struct TextStream {
     window: usize,
 }
 
+/// Tokens that a character can take, which has at most four bytes.
+const CHARACTER: usize = 4;
+/// Tokens that are held back at most, so that each costs the same however many come.
+const HELD: usize = 32;
+
 impl TextStream {
     /// Takes the next token; returns the text that is certain now, which may be empty.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].
     pub fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<String> {
-        self.tokens.push(token);
-        let before = tokenizer.decode(&self.tokens[self.window..self.shown])?;
-        let now = tokenizer.decode(&self.tokens[self.window..])?;
-        if now.len() <= before.len() || now.ends_with(char::REPLACEMENT_CHARACTER) {
+        if !tokenizer.decodes(token) {
             return Ok(String::new());
         }
+        self.tokens.push(token);
+        let before = tokenizer.decode(&self.tokens[self.window..self.shown])?;
+        let mut now = tokenizer.decode(&self.tokens[self.window..])?;
+        let mut end = self.tokens.len();
+        if now.len() <= before.len() || now.ends_with(char::REPLACEMENT_CHARACTER) {
+            let Some(settled) = self.settled(tokenizer, &now)? else { return Ok(String::new()) };
+            now = tokenizer.decode(&self.tokens[self.window..settled])?;
+            end = settled;
+        }
         self.window = self.shown;
-        self.shown = self.tokens.len();
+        self.shown = end;
         Ok(now.get(before.len()..).unwrap_or_default().to_owned())
+    }
+
+    /// Finds where what can still change begins, if more is held back than one character takes.
+    fn settled(&self, tokenizer: &Tokenizer, now: &str) -> Result<Option<usize>> {
+        let (end, held) = (self.tokens.len(), self.tokens.len() - self.shown);
+        if held <= CHARACTER {
+            return Ok(None);
+        }
+        let begins = end + 1 - CHARACTER;
+        for place in (begins..end).rev() {
+            // Between two characters, or between what are none.
+            let before = tokenizer.decode(&self.tokens[self.window..place])?;
+            if before + &tokenizer.decode(&self.tokens[place..])? == now {
+                return Ok(Some(place));
+            }
+        }
+        Ok((held >= HELD).then_some(begins))
     }
 
     /// Returns the text held back, with U+FFFD for a character that was never finished.
@@ -252,5 +287,31 @@ impl TextStream {
         let before = tokenizer.decode(&self.tokens[self.window..self.shown])?;
         let now = tokenizer.decode(&self.tokens[self.window..])?;
         Ok(now.get(before.len()..).unwrap_or_default().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is held back, a token costs what a few cost.
+    #[test]
+    fn a_stream_holds_few_tokens_back_whatever_comes() {
+        let tokenizer = Tokenizer::train(&[], 258).unwrap();
+        // The byte 0x80 as byte-level vocabularies spell it, and one that begins a character.
+        let [inside, begins] = ["\u{122}", "\u{f0}"].map(|byte| tokenizer.token(byte).unwrap());
+        let [special, letter] = ["</s>", "a"].map(|text| tokenizer.token(text).unwrap());
+        for cycle in
+            [vec![inside], vec![begins], vec![special], vec![100_000], vec![begins, inside]]
+        {
+            let tokens = [vec![letter], cycle.repeat(10_000 / cycle.len())].concat();
+            let (mut stream, mut text) = (tokenizer.stream(), String::new());
+            for &token in &tokens {
+                text.push_str(&stream.push(&tokenizer, token).unwrap());
+                assert!(stream.tokens.len() - stream.window <= 2 * HELD, "{cycle:?}");
+            }
+            text.push_str(&stream.finish(&tokenizer).unwrap());
+            assert_eq!(text, tokenizer.decode(&tokens).unwrap());
+        }
     }
 }

@@ -53,8 +53,12 @@ impl Desk {
         (self.clock)()
     }
 
-    /// Refuses while the server is ending.
+    /// Refuses while the server is ending, and when nothing is left that answers.
     pub(crate) fn is_open(&self) -> Result<(), Failure> {
+        if self.engine.as_ref().is_some_and(|engine| !engine.is_alive()) {
+            let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped");
+            return Err(failure.with_code("stopped"));
+        }
         if !self.draining.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -6,8 +6,10 @@ use openledger_core::AdapterId;
 use openledger_kernels::{Mat, Packed};
 use openledger_model::{Adapter, Network, Pair, Param, Saved, Table};
 
+use crate::fingerprint::Fingerprint;
+
 /// What an engine keeps the numbers of adapters in.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum AdapterPrecision {
     /// As training had them.
@@ -18,13 +20,23 @@ pub enum AdapterPrecision {
     Bf16,
 }
 
-/// A hold on one adapter, named by content. Cheap to clone.
+/// Which numbers an engine multiplies by: what was computed with one rounding of an adapter is not what
+/// another computes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Numbers {
+    pub(crate) id: AdapterId,
+    pub(crate) precision: AdapterPrecision,
+}
+
+/// A hold on one adapter, named by content. Cheap to clone. Engines of another base than it was made for
+/// refuse it.
 #[derive(Clone)]
 pub struct Lease(Arc<Generation>);
 
 /// An adapter as the engine multiplies by it.
 struct Generation {
-    id: AdapterId,
+    numbers: Numbers,
+    base: Fingerprint,
     sites: BTreeMap<Param, Site>,
     /// `[in, ranks]` of the linear layers that read the same rows, side by side.
     downs: Vec<Packed>,
@@ -83,12 +95,23 @@ impl Lease {
             downs.push(pack(Mat::new(&rows, ranks, width).t()));
         }
         let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
-        Self(Arc::new(Generation { id: adapter.id(), sites, downs, tables }))
+        let numbers = Numbers { id: adapter.id(), precision };
+        let base = Fingerprint::of(network);
+        Self(Arc::new(Generation { numbers, base, sites, downs, tables }))
     }
 
     /// Returns the adapter's id.
     pub fn id(&self) -> AdapterId {
-        self.0.id
+        self.0.numbers.id
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.0.numbers
+    }
+
+    /// Returns which base it was made for.
+    pub(crate) fn base(&self) -> Fingerprint {
+        self.0.base
     }
 
     /// Returns how many bytes it takes, with tables of its own.
@@ -121,6 +144,6 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({})", self.0.id)
+        write!(f, "Lease({})", self.id())
     }
 }

@@ -3,6 +3,8 @@
 mod adapters;
 mod citations;
 mod engine;
+mod fingerprint;
+mod flights;
 mod layer;
 mod lease;
 mod request;

@@ -67,7 +67,7 @@ impl<K: Clone + Eq + Hash> Failures<K> {
 }
 
 /// Says an error once more: several wait for one load, and an error has one owner.
-pub(super) fn again(error: &Error) -> Error {
+pub(crate) fn again(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.to_string()).with_retryable(error.is_retryable());
     let report = error.report();
     match report.strip_prefix(&format!("{error}: ")) {

@@ -18,7 +18,6 @@ mod compose;
 pub mod conformance;
 mod directory;
 mod failures;
-mod flights;
 mod gate;
 mod give;
 mod handle;
@@ -36,6 +35,7 @@ mod tier;
 
 pub use compose::Compose;
 pub use directory::Directory;
+pub(crate) use failures::again;
 pub use give::Origin;
 pub use handle::Adapters;
 pub use name::AdapterName;

@@ -11,13 +11,12 @@ use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use super::{
     AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
     failures::Failures,
-    flights::Flights,
     recipe::{Material, Ready},
     residency,
     sources::SourceName,
     tier::{Full, Kept, Tier},
 };
-use crate::Lease;
+use crate::{Lease, flights::Flights};
 
 pub(super) struct State {
     pub(super) aliases: HashMap<Arc<str>, Alias>,

@@ -82,6 +82,25 @@ impl Cache {
         self.prefixes.idle()
     }
 
+    /// Returns how many of the pages a text needs are not there for it: those that are not kept, and those
+    /// that nobody uses now, which it would use. Nothing is taken, so asking changes nothing.
+    ///
+    /// A table that then [`find`](Self::find)s the text leaves as many fewer pages available as it needs on
+    /// top of what it found.
+    pub(super) fn lacks(&self, mut chain: Chain, tokens: &[u32]) -> usize {
+        let mut lacks = pages_for(tokens.len());
+        let (known, _) = tokens.split_at(tokens.len().saturating_sub(1));
+        for rest in known.chunks(PAGE) {
+            let Some((page, shared)) = self.prefixes.longest(chain, rest) else { break };
+            lacks -= usize::from(!self.prefixes.is_idle(page));
+            if shared < PAGE {
+                break;
+            }
+            chain = chain.then(rest);
+        }
+        lacks
+    }
+
     /// Goes on with pages that hold the next of `tokens`, the whole text; returns how many tokens
     /// that spares. The last token is never found, because what follows it is asked for.
     ///

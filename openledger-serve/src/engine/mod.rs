@@ -33,7 +33,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, Weak, mpsc},
     task::{Context, Poll},
     time::Instant,
 };
@@ -46,6 +46,7 @@ use tower::Service;
 
 use crate::{
     Generate, Lease, TokenStream,
+    fingerprint::Fingerprint,
     sampling::{Grammar, Grammars, Writer},
 };
 use answer::Answer;
@@ -68,6 +69,7 @@ use worker::Worker;
 /// - When there is not enough for all, tenants take turns by the tokens they were given, and so do
 ///   adapters of a tenant.
 /// - Dropping a stream frees what its answer held at the next step.
+/// - An adapter that was made ready for another base, or for this one in another precision, is refused.
 /// - A request that cannot be answered is refused by [`call`](Service::call), not in the stream; one
 ///   whose deadline passes ends with [`ErrorKind::Limit`].
 #[derive(Clone)]
@@ -79,6 +81,9 @@ pub struct Engine {
     stats: Arc<Mutex<Stats>>,
     pages: usize,
     grammars: Grammars,
+    base: Fingerprint,
+    /// Held by what works for it.
+    alive: Weak<()>,
 }
 
 impl Engine {
@@ -101,6 +106,9 @@ impl Engine {
 
     /// Makes an engine and what works for it.
     fn assemble(model: Arc<Model>, options: EngineOptions) -> Result<(Self, Worker)> {
+        // Fields can be set past what `with_*` sees to, and with nothing at a time nothing would ever end.
+        let (running, tokens) = (options.max_running, options.max_step_tokens);
+        let options = options.with_max_running(running).with_max_step_tokens(tokens);
         let layers = model.network().decoder().heads();
         let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
         let pages = cache.total();
@@ -112,11 +120,14 @@ impl Engine {
         let (jobs, inbox) = mpsc::channel();
         let stats = Arc::new(Mutex::new(Stats { pages_total: pages, ..Stats::default() }));
         let told = Arc::clone(&stats);
-        let worker = Worker::new(Arc::clone(&model), options.clone(), cache, inbox, told);
+        let life = Arc::new(());
+        let alive = Arc::downgrade(&life);
+        let worker = Worker::new(Arc::clone(&model), options.clone(), cache, inbox, told, life);
         let desk = Arc::new(Desk::new(options.max_queued, options.max_tenant_queued));
         let grammars = Grammars::new(Arc::clone(&model));
         let options = Arc::new(options);
-        Ok((Self { model, options, jobs, desk, stats, pages, grammars }, worker))
+        let base = Fingerprint::of(model.network());
+        Ok((Self { model, options, jobs, desk, stats, pages, grammars, base, alive }, worker))
     }
 
     /// Returns the base model.
@@ -130,6 +141,12 @@ impl Engine {
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
         stats.waiting = self.desk.taken().saturating_sub(stats.running);
         stats
+    }
+
+    /// Whether the engine's thread is there, which ends before the last handle by a panic alone. Without it
+    /// every request is refused as [`ErrorKind::Unavailable`]: start another engine.
+    pub fn is_alive(&self) -> bool {
+        self.alive.strong_count() > 0
     }
 
     /// Makes one vector of a text, of length 1, in turn with answers.
@@ -174,7 +191,8 @@ impl Engine {
             let read = request.prompt.len();
             return Err(Error::invalid(format!("{read} tokens to read and 0 to write: ask for 1")));
         }
-        self.check(&request.prompt, request.max_tokens, request.deadline)?;
+        let adapter = request.adapter.as_ref();
+        self.check(&request.prompt, request.max_tokens, adapter, request.deadline)?;
         let (events, stream) = unbounded();
         let writer = Writer::new(&self.model, &request, grammar)?;
         let answer = Answer::new(writer, request.prompt.len(), events);
@@ -185,7 +203,7 @@ impl Engine {
 
     fn submit_embed(&self, request: Embed, reply: oneshot::Sender<Result<Vec<f32>>>) -> Result<()> {
         let Embed { tokens, adapter, pooling, tenant, deadline } = request;
-        self.check(&tokens, 0, deadline)?;
+        self.check(&tokens, 0, adapter.as_ref(), deadline)?;
         self.send(tokens, adapter, tenant, deadline, Task::Embed(Pooled::new(pooling, reply)))
     }
 
@@ -198,18 +216,29 @@ impl Engine {
         task: Task,
     ) -> Result<()> {
         let seat = self.desk.seat(tenant.clone())?;
-        let flow = Flow { tenant, adapter: adapter.as_ref().map(Lease::id) };
+        let flow = Flow { tenant, adapter: adapter.as_ref().map(Lease::numbers) };
         let job = Job { flow, arrival: 0, adapter, deadline, tokens, task, runs: 0, seat };
         self.jobs.send(job).map_err(|_| stopped())
     }
 
     /// Refuses what can never be done.
-    fn check(&self, tokens: &[u32], max_tokens: usize, deadline: Option<Instant>) -> Result<()> {
+    fn check(
+        &self,
+        tokens: &[u32],
+        max_tokens: usize,
+        adapter: Option<&Lease>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let read = tokens.len();
         if read == 0 {
             return Err(Error::invalid("0 tokens to read: a text has at least 1"));
         }
         self.model.network().check_tokens(tokens)?;
+        // Its matrices may have other sizes, or mean nothing here.
+        if let Some(lease) = adapter.filter(|lease| lease.base() != self.base) {
+            let message = format!("the adapter {} was made ready for another base", lease.id());
+            return Err(Error::invalid(message));
+        }
         let holds = self.model.network().decoder().max_positions();
         if max_tokens > 0 && read >= holds {
             let message = format!("a prompt of {read} tokens leaves no room in {holds}");
@@ -260,7 +289,8 @@ impl Service<Generate> for Engine {
         };
         let engine = self.clone();
         Box::pin(async move {
-            let grammar = engine.grammars.compile(constraint).await?;
+            let tenant = request.tenant.clone();
+            let grammar = engine.grammars.compile(tenant, constraint).await?;
             engine.submit(request, Some(grammar))
         })
     }

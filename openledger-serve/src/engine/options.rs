@@ -6,14 +6,15 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// Requests that run at a time.
+    /// Requests that run at a time; at least one does.
     pub max_running: usize,
     /// Requests taken in all, running and waiting; more are refused.
     pub max_queued: usize,
     /// Requests taken of one tenant, those without a tenant counting as one; more are refused.
     pub max_tenant_queued: usize,
-    /// Tokens a step computes: one for each answer under way, the rest of prompts. Smaller steps make
-    /// answers flow more evenly, larger ones read prompts faster.
+    /// Tokens a step computes: one for each answer under way, the rest of prompts. However many answers are
+    /// under way, prompts get 16 of them on top, or as many as this says if that is less, so that they get
+    /// on. Smaller steps make answers flow more evenly, larger ones read prompts faster.
     pub max_step_tokens: usize,
     /// Bytes of keys and values, used as they are needed.
     pub cache_bytes: usize,

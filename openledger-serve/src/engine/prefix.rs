@@ -1,7 +1,7 @@
 //! Which pages hold which beginnings of texts.
 //!
-//! A [`Chain`] names everything up to the end of a page: whose cache, which adapter by content, every
-//! token. What follows a chain is found by its tokens, in order, so that the neighbours of a text are
+//! A [`Chain`] names everything up to the end of a page: whose cache, which adapter by content and
+//! rounding, every token. What follows a chain is found by its tokens, in order, so that the neighbours of a text are
 //! those that share most of its beginning.
 
 use std::{
@@ -13,6 +13,7 @@ use openledger_core::AdapterId;
 use openledger_kernels::PAGE;
 
 use super::pages::PageId;
+use crate::{AdapterPrecision, lease::Numbers};
 
 /// A hash of a tenant, an adapter and all tokens up to a page's end.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -20,11 +21,17 @@ pub(super) struct Chain([u8; 32]);
 
 impl Chain {
     /// Begins a text.
-    pub(super) fn new(tenant: Option<&str>, adapter: Option<AdapterId>) -> Self {
+    pub(super) fn new(tenant: Option<&str>, adapter: Option<Numbers>) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("openledger-serve prefix cache 1");
         // Fixed lengths first, so that no two pairs are written alike.
-        hasher.update(&[u8::from(adapter.is_some()), u8::from(tenant.is_some())]);
-        hasher.update(adapter.as_ref().map_or(&[0; 32], AdapterId::as_bytes).as_slice());
+        let rounding = match adapter.map(|adapter| adapter.precision) {
+            None => 0,
+            Some(AdapterPrecision::F32) => 1,
+            Some(AdapterPrecision::Bf16) => 2,
+        };
+        hasher.update(&[rounding, u8::from(tenant.is_some())]);
+        let id = adapter.map(|adapter| adapter.id);
+        hasher.update(id.as_ref().map_or(&[0; 32], AdapterId::as_bytes).as_slice());
         hasher.update(tenant.unwrap_or_default().as_bytes());
         Self(hasher.finalize().into())
     }
@@ -110,6 +117,11 @@ impl Prefixes {
         let depth = u32::try_from(depth).unwrap_or(u32::MAX);
         self.by_page.insert(page, Kept { place, depth, idle_since: None });
         shorter
+    }
+
+    /// Whether a page is kept that no sequence holds.
+    pub(super) fn is_idle(&self, page: PageId) -> bool {
+        self.by_page.get(&page).is_some_and(|kept| kept.idle_since.is_some())
     }
 
     pub(super) fn holds(&self, page: PageId) -> bool {

@@ -8,15 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use openledger_core::AdapterId;
-
 use super::counters::Counters;
+use crate::lease::Numbers;
 
 /// Who asks for which adapter.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Flow {
     pub(super) tenant: Option<Arc<str>>,
-    pub(super) adapter: Option<AdapterId>,
+    pub(super) adapter: Option<Numbers>,
 }
 
 /// Requests that wait.
@@ -32,8 +31,8 @@ pub(super) struct Queue<T> {
 /// What one tenant has waiting.
 #[derive(Debug)]
 struct Lane<T> {
-    adapters: Counters<Option<AdapterId>>,
-    flows: BTreeMap<Option<AdapterId>, VecDeque<Waiting<T>>>,
+    adapters: Counters<Option<Numbers>>,
+    flows: BTreeMap<Option<Numbers>, VecDeque<Waiting<T>>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +44,7 @@ struct Waiting<T> {
     item: T,
 }
 
-/// What a token costs a tenant of weight 1: divided by the weight, it must not vanish.
+/// What a token costs a tenant of weight 1, to be divided by weights.
 const UNIT: u64 = 1 << 16;
 
 impl<T> Queue<T> {
@@ -103,10 +102,10 @@ impl<T> Queue<T> {
             .lanes
             .iter()
             .flat_map(|(tenant, lane)| {
+                let oldest = lane.flows.values().filter_map(|flow| flow.front());
+                let oldest = oldest.map(|waiting| waiting.arrival).min();
+                let by_tenant = (self.tenants.served(tenant), oldest);
                 lane.flows.iter().filter_map(move |(&adapter, waiting)| {
-                    let oldest = lane.flows.values().filter_map(|flow| flow.front());
-                    let oldest = oldest.map(|waiting| waiting.arrival).min();
-                    let by_tenant = (self.tenants.served(tenant), oldest);
                     let by_adapter = (lane.adapters.served(&adapter), waiting.front()?.arrival);
                     let flow = Flow { tenant: tenant.clone(), adapter };
                     Some((by_tenant, by_adapter, flow, waiting.len()))
@@ -175,7 +174,9 @@ impl<T> Queue<T> {
     pub(super) fn charge(&mut self, flow: &Flow, cost: u64) {
         let weight = flow.tenant.as_ref().and_then(|tenant| self.weights.get(tenant));
         let weight = u64::from(weight.copied().unwrap_or(1).max(1));
-        self.tenants.charge(&flow.tenant, cost.saturating_mul(UNIT) / weight);
+        // Who pays nothing would always be first.
+        let paid = (cost.saturating_mul(UNIT) / weight).max(u64::from(cost > 0));
+        self.tenants.charge(&flow.tenant, paid);
         if let Some(lane) = self.lanes.get_mut(&flow.tenant) {
             lane.adapters.charge(&flow.adapter, cost);
         }

@@ -71,7 +71,7 @@ impl<'a> Step<'a> {
             step.rows.push(start..end);
             let Some(lease) = part.adapter else { continue };
             match step.groups.last_mut() {
-                Some((last, rows)) if last.id() == lease.id() && rows.end == start => {
+                Some((last, rows)) if last.numbers() == lease.numbers() && rows.end == start => {
                     rows.end = end
                 }
                 _ => step.groups.push((lease, start..end)),

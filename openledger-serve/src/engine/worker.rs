@@ -11,6 +11,7 @@ use std::{
 };
 
 use openledger_core::Error;
+use openledger_kernels::PAGE;
 use openledger_model::Model;
 
 use super::{
@@ -26,6 +27,9 @@ use super::{
 };
 
 pub(super) struct Worker {
+    /// While it is held, handles know that somebody works for them: first to go, so that whoever sees a
+    /// stream break off can tell why.
+    _life: Arc<()>,
     model: Arc<Model>,
     options: EngineOptions,
     inbox: Receiver<Job>,
@@ -47,9 +51,11 @@ impl Worker {
         cache: Cache,
         inbox: Receiver<Job>,
         told: Arc<Mutex<Stats>>,
+        life: Arc<()>,
     ) -> Self {
         let queue = Queue::new(options.tenant_weights.clone(), options.max_skips);
         Self {
+            _life: life,
             model,
             options,
             inbox,
@@ -133,21 +139,22 @@ impl Worker {
                     pages_for(job.tokens.len()).saturating_sub(table.pages().len()) + 1
                 })
                 .sum();
-            let (cache, mut opened) = (&mut self.cache, None);
+            // Only asked of each: to take pages and give them back would make those of whoever waits
+            // the last to be given up.
+            let (cache, available) = (&self.cache, self.cache.available());
+            if promised > available {
+                break;
+            }
             let job = self.queue.pop(|job| {
-                let mut table = Table::new(job.chain());
-                if job.finds() {
-                    cache.find(&mut table, &job.tokens);
-                }
-                let needed = pages_for(job.tokens.len()) - table.pages().len();
-                if needed + promised > cache.available() {
-                    cache.close(table, &job.tokens);
-                    return false;
-                }
-                opened = Some(table);
-                true
+                let most = pages_for(job.tokens.len());
+                most + promised <= available
+                    || job.finds() && cache.lacks(job.chain(), &job.tokens) + promised <= available
             });
-            let Some((mut job, table)) = job.zip(opened) else { break };
+            let Some(mut job) = job else { break };
+            let mut table = Table::new(job.chain());
+            if job.finds() {
+                self.cache.find(&mut table, &job.tokens);
+            }
             job.runs += 1;
             if job.runs == 1 {
                 self.stats.requests += 1;
@@ -177,9 +184,9 @@ impl Worker {
             if !self.options.prefix_cache || pending[index] <= 1 {
                 continue;
             }
-            // What another computes in this step is found in the next.
+            // What another computes in this step is found in the next, by those at the end of a page.
             let first = running.next_page().is_none_or(|page| filling.insert(page));
-            if !first && running.job.finds() {
+            if !first && running.job.finds() && running.table.len().is_multiple_of(PAGE) {
                 pending[index] = 0;
             }
         }
@@ -206,7 +213,7 @@ impl Worker {
                 continue;
             }
             let running = self.running.iter().map(|Running { job, .. }| (&job.flow, job.arrival));
-            let Some(victim) = self.queue.victim(running) else { return tokens };
+            let victim = self.queue.victim(running).expect("who gets no pages runs");
             tokens.remove(victim);
             self.preempt(victim);
             if victim < index {
@@ -264,10 +271,11 @@ impl Worker {
             match &mut running.job.task {
                 Task::Answer(_) if asked.is_empty() => {}
                 Task::Answer(answer) => {
-                    let Some(row) = logits.next() else { continue };
+                    let row = logits.next().expect("a row for each that asks");
                     let next = answer.take(&self.model, row);
-                    self.stats.tokens_out += 1;
-                    self.queue.charge(&running.job.flow, u64::from(self.options.output_cost));
+                    let cost = u64::from(self.options.output_cost) * u64::from(next.is_ok());
+                    self.stats.tokens_out += u64::from(next.is_ok());
+                    self.queue.charge(&running.job.flow, cost);
                     match next {
                         Ok(Some(token)) => running.job.tokens.push(token),
                         Ok(None) => {
@@ -311,9 +319,10 @@ impl Worker {
     fn tell(&mut self) {
         let stats = &mut self.stats;
         stats.running = self.running.len();
-        let running = self.running.iter().filter_map(|Running { job, .. }| job.flow.adapter);
+        let running =
+            self.running.iter().filter_map(|Running { job, .. }| Some(job.flow.adapter?.id));
         stats.running_adapters = running.collect::<BTreeSet<_>>().into_iter().collect();
-        let waiting = self.queue.flows().filter_map(|flow| flow.adapter);
+        let waiting = self.queue.flows().filter_map(|flow| Some(flow.adapter?.id));
         stats.waiting_adapters = waiting.collect::<BTreeSet<_>>().into_iter().collect();
         stats.pages_total = self.cache.total();
         stats.pages_cached = self.cache.idle();

@@ -25,10 +25,10 @@ use openledger_core::{Error, Result};
 /// assert!(Constraint::choice([""; 0]).is_err());
 /// # Ok::<(), openledger_core::Error>(())
 /// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Constraint(pub(super) Form);
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Form {
     Schema(Arc<str>),
     Regex(Arc<str>),

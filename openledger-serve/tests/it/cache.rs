@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use openledger_model::testing;
-use openledger_serve::{Adapters, Engine, EngineOptions, Generate, Lease, Sampling};
+use openledger_serve::{
+    AdapterPrecision, Adapters, Engine, EngineOptions, Generate, Lease, Sampling,
+};
 
 use crate::support::{adapter, ask, page_bytes};
 
@@ -71,6 +73,18 @@ async fn tenants_and_adapters_share_nothing() {
     }
     for request in &requests {
         assert_eq!(ask(&engine, request.clone()).await.end().tokens_cached, 70);
+    }
+}
+
+#[tokio::test]
+async fn what_a_rounded_adapter_computed_is_not_what_the_whole_one_does() {
+    let engine = engine(EngineOptions::default());
+    let (model, adapter) = (engine.model(), adapter(engine.model(), 4, 1));
+    let lease = |precision| Lease::with_precision(model.network(), &adapter, precision);
+    for precision in [AdapterPrecision::F32, AdapterPrecision::Bf16] {
+        let request = Generate::new(prompt(1)).with_adapter(lease(precision)).with_max_tokens(4);
+        assert_eq!(ask(&engine, request.clone()).await.end().tokens_cached, 0);
+        assert_eq!(ask(&engine, request).await.end().tokens_cached, 70);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Answers within a form, from models that know nothing of it.
 
-use openledger_core::ErrorKind;
+use openledger_core::{ErrorKind, Result};
 use openledger_serve::{Completion, Constraint, Engine, Finish, Generate, Sampling};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 
 use crate::{sampling::engine, support::ask};
@@ -51,7 +51,13 @@ fn asks(engine: &Engine, constraint: Constraint, temperature: f32, seed: u64) ->
 }
 
 fn answer(engine: &Engine, request: Generate) -> Completion {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(ask(engine, request))
+    try_answer(engine, request).unwrap()
+}
+
+fn try_answer(engine: &Engine, request: Generate) -> Result<Completion> {
+    let mut engine = engine.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { engine.ready().await?.call(request).await?.collect_all().await })
 }
 
 proptest! {
@@ -96,15 +102,93 @@ proptest! {
 
     #[test]
     fn what_a_stranger_writes_is_followed_or_refused(schema in "[\\[\\]{}:,\"a-z0-9$ ]{0,40}", regex in "\\PC{0,20}") {
-        let mut engine = engine(1);
+        let engine = engine(1);
         for constraint in [Constraint::json_schema(schema).unwrap(), Constraint::regex(regex).unwrap()] {
-            let request = asks(&engine, constraint, 1.0, 1).with_max_tokens(3);
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let refused = runtime.block_on(async { engine.ready().await.unwrap().call(request).await });
-            if let Err(error) = refused {
-                prop_assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.report());
+            let request = asks(&engine, constraint, 1.0, 1).with_max_tokens(9);
+            match try_answer(&engine, request) {
+                Ok(answer) => prop_assert!(!answer.tokens.is_empty()),
+                Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.report()),
             }
         }
+    }
+
+    #[test]
+    fn json_fits_any_schema(schema in schemas(), seed in any::<u64>()) {
+        let engine = engine(3);
+        let constraint = Constraint::json_schema(schema.to_string()).unwrap();
+        let answer = answer(&engine, asks(&engine, constraint, 1.0, seed));
+        match answer.end().finish {
+            Finish::Stop => {
+                let value: Value = serde_json::from_str(&answer.text).unwrap();
+                prop_assert!(fits(&schema, &value), "{} of {schema}", answer.text);
+            }
+            // Strings have no end that they must come to.
+            _ => {
+                let error = serde_json::from_str::<IgnoredAny>(&answer.text).unwrap_err();
+                prop_assert!(error.is_eof(), "{error}: {}", answer.text);
+            }
+        }
+    }
+}
+
+/// Small schemas of everything that is made of other schemas.
+fn schemas() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!({"type": "string"})),
+        Just(json!({"type": "boolean"})),
+        Just(json!({"type": "null"})),
+        (0..50i32, 0..50i32).prop_map(
+            |(least, more)| json!({"type": "integer", "minimum": least, "maximum": least + more})
+        ),
+        prop::collection::btree_set("[a-z]{1,5}", 1..4).prop_map(|words| json!({"enum": words})),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), 0..3usize, 0..3usize).prop_map(|(items, least, more)| {
+                json!({"type": "array", "items": items, "minItems": least, "maxItems": least + more})
+            }),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(|any| json!({"anyOf": any})),
+            prop::collection::btree_map("[a-z]{1,3}", (inner, any::<bool>()), 0..3).prop_map(|fields| {
+                let required: Vec<&String> =
+                    fields.iter().filter(|(_, (_, required))| *required).map(|(name, _)| name).collect();
+                let properties: serde_json::Map<String, Value> =
+                    fields.iter().map(|(name, (schema, _))| (name.clone(), schema.clone())).collect();
+                json!({
+                    "type": "object", "properties": properties, "required": required,
+                    "additionalProperties": false,
+                })
+            }),
+        ]
+    })
+}
+
+/// Whether a value fits such a schema, by what the words mean.
+fn fits(schema: &Value, value: &Value) -> bool {
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().any(|schema| fits(schema, value));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words.contains(value);
+    }
+    match (schema["type"].as_str().unwrap(), value) {
+        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("null", Value::Null) => true,
+        ("integer", Value::Number(number)) => {
+            let (least, most) = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
+            number.as_i64().is_some_and(|n| Some(n) >= least && Some(n) <= most)
+        }
+        ("array", Value::Array(items)) => {
+            let count = |key: &str| schema[key].as_u64().unwrap() as usize;
+            (count("minItems")..=count("maxItems")).contains(&items.len())
+                && items.iter().all(|item| fits(&schema["items"], item))
+        }
+        ("object", Value::Object(fields)) => {
+            let required = schema["required"].as_array().unwrap();
+            required.iter().all(|name| fields.contains_key(name.as_str().unwrap()))
+                && fields.iter().all(|(name, value)| {
+                    schema["properties"].get(name).is_some_and(|schema| fits(schema, value))
+                })
+        }
+        _ => false,
     }
 }
 
@@ -135,6 +219,24 @@ async fn the_same_constraint_again_gives_the_same_answer() {
     assert!(
         all.iter().all(|answer| (&answer.tokens, &answer.text) == (&first.tokens, &first.text))
     );
+}
+
+#[tokio::test]
+async fn many_who_come_together_are_answered_whatever_is_compiled_already() {
+    let engine = engine(4);
+    let same = (0..8).map(|seed| {
+        let constraint = Constraint::json_schema(PERSON).unwrap();
+        ask(&engine, asks(&engine, constraint, 1.0, seed))
+    });
+    let same = futures::future::join_all(same).await;
+    assert!(same.iter().all(|answer| fits_person(&answer.text)));
+    let different = (0..12).map(|n| {
+        let constraint = Constraint::choice([format!("{n}")]).unwrap();
+        ask(&engine, asks(&engine, constraint, 1.0, 1))
+    });
+    for (n, answer) in futures::future::join_all(different).await.into_iter().enumerate() {
+        assert_eq!(answer.text, n.to_string());
+    }
 }
 
 #[tokio::test]

@@ -131,21 +131,6 @@ async fn what_comes_too_late_or_too_often_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_long_prompt_does_not_stall_an_answer_under_way() {
-    let engine = engine(EngineOptions::default().with_max_step_tokens(17));
-    let mut answer = start(&engine, long(1));
-    answer.next().await.unwrap().unwrap();
-    let mut reads = start(&engine, Generate::new(vec![3; 400]).with_max_tokens(1));
-    reads.next().await.unwrap().unwrap();
-    // The prompt took 16 tokens of a step, of which each gave the answer one as well.
-    let mut written = 0;
-    while let Some(Some(Ok(Event::Token { .. }))) = answer.next().now_or_never() {
-        written += 1;
-    }
-    assert!(written >= 400 / 16, "{written} tokens meanwhile");
-}
-
-#[tokio::test]
 async fn a_drained_engine_finishes_what_it_has_and_takes_no_more() {
     let mut engine = engine(EngineOptions::default().with_max_running(2));
     let answers: Vec<TokenStream> =

@@ -84,7 +84,13 @@ proptest! {
                     // Long runs alike, then a difference somewhere.
                     let token = |at: usize| u32::from(at + 3 * pattern as usize >= count) * pattern;
                     let tokens: Vec<u32> = (0..count).map(token).collect();
-                    texts.push(Text::begin(&mut cache, if other { "a" } else { "bb" }, &tokens));
+                    let tenant = if other { "a" } else { "bb" };
+                    let lacks = cache.lacks(Chain::new(Some(tenant), None), &tokens);
+                    let before = cache.available();
+                    let text = Text::begin(&mut cache, tenant, &tokens);
+                    let needs = pages_for(tokens.len()) - text.table.pages().len();
+                    prop_assert_eq!(lacks, needs + before - cache.available());
+                    texts.push(text);
                 }
                 _ if texts.is_empty() => {}
                 2 => {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use openledger_core::{AdapterId, ErrorKind};
+use openledger_kernels::PageLayout;
 use openledger_model::{Adapter, LoraConfig, testing};
 use tower::Service;
 
 use super::*;
-use crate::{Engine, Event, Generate, Lease, TokenStream};
+use crate::{Engine, Event, Generate, Lease, Sampling, TokenStream};
 
 fn assemble(options: EngineOptions) -> (Engine, Worker) {
     Engine::assemble(Arc::new(testing::tiny(3).unwrap()), options).unwrap()
@@ -66,6 +67,20 @@ fn a_deadline_ends_what_waits_and_what_runs() {
 }
 
 #[test]
+fn a_handle_knows_when_nobody_works_for_it() {
+    let (engine, mut worker) = assemble(EngineOptions::default());
+    let mut stream = start(&engine, long(1));
+    assert!(worker.receive());
+    worker.turn(Instant::now());
+    assert!(engine.is_alive());
+    drop(worker);
+    assert!(!engine.is_alive());
+    assert_eq!(events(&mut stream).0.len(), 1);
+    let error = engine.clone().call(long(1)).now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[test]
 fn one_tenants_queue_does_not_hold_up_another() {
     let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
     let request = |tenant: &str| {
@@ -111,6 +126,120 @@ fn prompts_of_different_adapters_that_come_together_are_read_together() {
     }
     let (fastest, slowest) = (first.iter().min().unwrap(), first.iter().max().unwrap());
     assert!(*fastest > 10 && *slowest <= 2 * fastest, "{first:?}");
+}
+
+#[test]
+fn nothing_at_a_time_is_one_at_a_time() {
+    let mut options = EngineOptions::default();
+    (options.max_running, options.max_step_tokens) = (0, 0);
+    let (engine, mut worker) = assemble(options);
+    let mut streams = [1, 2].map(|n| start(&engine, Generate::new(vec![n; 3]).with_max_tokens(1)));
+    for _ in 0..6 {
+        assert!(worker.receive());
+        worker.turn(Instant::now());
+    }
+    for stream in &mut streams {
+        assert!(!events(stream).0.is_empty());
+    }
+}
+
+#[test]
+fn a_long_prompt_does_not_stall_an_answer_under_way() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_step_tokens(17));
+    let mut answer = start(&engine, long(1));
+    let turn = |worker: &mut Worker| {
+        assert!(worker.receive());
+        worker.turn(Instant::now());
+    };
+    turn(&mut worker);
+    assert_eq!(events(&mut answer).0.len(), 1);
+    let mut reads = start(&engine, Generate::new(vec![3; 400]).with_max_tokens(1));
+    let mut turns = 0;
+    while events(&mut reads).0.is_empty() {
+        turn(&mut worker);
+        assert_eq!(events(&mut answer).0.len(), 1);
+        turns += 1;
+    }
+    assert_eq!(turns, 400 / 16);
+}
+
+#[test]
+fn a_full_queue_says_so_and_frees_up() {
+    let options = EngineOptions::default().with_max_running(1).with_max_queued(2);
+    let (engine, mut worker) = assemble(options);
+    let [first, second] = [1, 2].map(|n| start(&engine, long(n)));
+    let error = engine.clone().call(long(3)).now_or_never().unwrap().unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.is_retryable(), "{error}");
+    drop(first);
+    assert!(worker.receive());
+    worker.turn(Instant::now());
+    drop((start(&engine, long(3)), second));
+}
+
+/// Both read the beginning of a page that is kept, so neither can take the page from the other.
+#[test]
+fn who_cannot_find_a_page_does_not_wait_for_it() {
+    let (engine, mut worker) = assemble(EngineOptions::default());
+    let mut turn = || {
+        assert!(worker.receive());
+        worker.turn(Instant::now());
+    };
+    let prompt: Vec<u32> = (0..40).collect();
+    let request = |read: usize| Generate::new(prompt[..read].to_vec()).with_max_tokens(1);
+    let mut first = start(&engine, request(9));
+    turn();
+    assert!(!events(&mut first).0.is_empty());
+    let mut both = [(); 2].map(|()| start(&engine, request(40)));
+    turn();
+    assert!(both.iter_mut().all(|stream| !events(stream).0.is_empty()));
+    assert_eq!(engine.stats().tokens_cached, 2 * 9);
+}
+
+#[test]
+fn what_was_not_written_is_not_counted() {
+    let (engine, mut worker) = assemble(EngineOptions::default());
+    let sampling = (0..258).fold(Sampling::GREEDY, |s, token| s.with_bias(token, -100.0));
+    let mut stream = start(&engine, long(1).with_sampling(sampling));
+    assert!(worker.receive());
+    worker.turn(Instant::now());
+    let (events, error) = events(&mut stream);
+    assert!(events.is_empty() && error.is_some());
+    assert_eq!((engine.stats().tokens_in, engine.stats().tokens_out), (1, 0));
+}
+
+/// One waits for pages, and its beginning is kept: that goes as early as if nobody waited.
+#[test]
+fn who_waits_keeps_no_pages_from_others() {
+    let heads = testing::tiny(3).unwrap();
+    let heads = heads.network().decoder().heads();
+    let page: usize = heads.map(|heads| 4 * PageLayout::new(&heads).len()).sum();
+    let (engine, mut worker) = assemble(EngineOptions::default().with_cache_bytes(12 * page));
+    let mut turn = || {
+        assert!(worker.receive());
+        worker.turn(Instant::now());
+    };
+    // Three pages each.
+    let request = |token: u32, read: usize| Generate::new(vec![token; read]).with_max_tokens(1);
+    for token in [1, 2] {
+        let mut stream = start(&engine, request(token, 33));
+        turn();
+        assert!(!events(&mut stream).0.is_empty());
+    }
+    let mut runs = start(&engine, long(3).with_max_tokens(150));
+    turn();
+    let waits = start(&engine, request(1, 170));
+    while events(&mut runs).0.iter().all(|event| matches!(event, Event::Token { .. })) {
+        assert_eq!(engine.stats().running, 1);
+        turn();
+    }
+    drop(waits);
+    let mut again = start(&engine, request(2, 33));
+    turn();
+    let (events, _) = events(&mut again);
+    assert!(
+        matches!(events.last(), Some(Event::End(end)) if end.tokens_cached == 32),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use openledger_model::Model;
 use serde_json::{Map, Value};
 
 use super::{Grammar, patience::Patience, vocabulary};
-use crate::{Constraint, sampling::constraint::Form};
+use crate::{Constraint, flights::Flights, sampling::constraint::Form};
 
 /// The automata of one model; clones share them.
 #[derive(Clone)]
@@ -26,8 +26,15 @@ struct Shared {
     model: Arc<Model>,
     /// Made with the first constraint. An error has no clones, so its report is kept.
     factory: OnceLock<Result<ParserFactory, String>>,
+    compiled: Mutex<Compiled>,
+}
+
+/// What is there, and what is under way.
+struct Compiled {
     /// The latest used at the back.
-    compiled: Mutex<VecDeque<(Constraint, Matcher)>>,
+    kept: VecDeque<(Constraint, Arc<Matcher>)>,
+    /// Each tenant's own: nobody waits for the turn of another.
+    flights: Flights<(Option<Arc<str>>, Constraint), Arc<Matcher>>,
 }
 
 /// How long one constraint may take to compile.
@@ -39,26 +46,44 @@ const KEPT: usize = 64;
 
 impl Grammars {
     pub(crate) fn new(model: Arc<Model>) -> Self {
-        let (factory, compiled) = (OnceLock::new(), Mutex::default());
+        let compiled = Compiled { kept: VecDeque::new(), flights: Flights::new() };
+        let (factory, compiled) = (OnceLock::new(), Mutex::new(compiled));
         let shared = Arc::new(Shared { model, factory, compiled });
         Self { shared, patience: Patience::new(PATIENCE, PLACES) }
     }
 
-    /// Returns an automaton for one answer. Waits for other threads, never works on this one.
+    /// Returns an automaton for one answer. Waits for other threads, never works on this one; many who ask
+    /// for the same wait for one.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if the constraint cannot be read, nothing fits it or it is too large;
     /// [`ErrorKind::Unsupported`] if the model's tokens cannot be constrained; [`ErrorKind::Limit`] if it
-    /// takes too long, or too many are being compiled, which is worth trying again.
-    pub(crate) async fn compile(&self, constraint: Constraint) -> Result<Grammar> {
-        if let Some(grammar) = self.shared.kept(&constraint) {
-            return Ok(grammar);
-        }
-        let (prepared, shared) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+    /// takes too long, or too many of the tenant wait already, which is worth trying again.
+    pub(crate) async fn compile(
+        &self,
+        tenant: Option<Arc<str>>,
+        constraint: Constraint,
+    ) -> Result<Grammar> {
+        let flight = {
+            let mut compiled = self.shared.lock();
+            if let Some(matcher) = compiled.kept(&constraint) {
+                return Ok(Grammar::new(matcher));
+            }
+            let key = (tenant.clone(), constraint.clone());
+            match compiled.flights.join(&key) {
+                Some(flight) => flight,
+                None => compiled.flights.begin(key, self.clone().work(tenant, constraint)),
+            }
+        };
+        Ok(Grammar::new(flight.land().await?))
+    }
+
+    async fn work(self, tenant: Option<Arc<str>>, constraint: Constraint) -> Result<Arc<Matcher>> {
+        let (prepared, shared) = (Arc::clone(&self.shared), self.shared);
         let prepare = move || {
             prepared.factory();
         };
-        self.patience.run(prepare, move || shared.compile(constraint)).await?
+        self.patience.run(tenant, prepare, move || shared.compile(constraint)).await?
     }
 }
 
@@ -67,16 +92,16 @@ impl Shared {
         self.factory.get_or_init(|| vocabulary::factory(&self.model).map_err(|e| e.report()))
     }
 
-    fn kept(&self, constraint: &Constraint) -> Option<Grammar> {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = compiled.iter().position(|(kept, _)| kept == constraint)?;
-        let entry = compiled.remove(place)?;
-        let grammar = Grammar::new(&entry.1);
-        compiled.push_back(entry);
-        Some(grammar)
+    fn lock(&self) -> MutexGuard<'_, Compiled> {
+        // At worst something is compiled once more.
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compile(&self, constraint: Constraint) -> Result<Grammar> {
+    fn compile(&self, constraint: Constraint) -> Result<Arc<Matcher>> {
+        // Another tenant may have asked for the same in the meantime.
+        if let Some(matcher) = self.lock().kept(&constraint) {
+            return Ok(matcher);
+        }
         let factory =
             self.factory().as_ref().map_err(|e| Error::new(ErrorKind::Unsupported, e.as_str()))?;
         let bad = |e: String| Error::invalid("a constraint that cannot be followed").with_source(e);
@@ -86,13 +111,30 @@ impl Shared {
         matcher.compute_mask().map_err(|e| {
             Error::invalid("nothing fits the constraint").with_source(e.to_string())
         })?;
-        let grammar = Grammar::new(&matcher);
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if compiled.len() >= KEPT {
-            compiled.pop_front();
+        Ok(self.lock().keep(constraint, matcher))
+    }
+}
+
+impl Compiled {
+    fn kept(&mut self, constraint: &Constraint) -> Option<Arc<Matcher>> {
+        let place = self.kept.iter().position(|(kept, _)| kept == constraint)?;
+        let entry = self.kept.remove(place)?;
+        let matcher = Arc::clone(&entry.1);
+        self.kept.push_back(entry);
+        Some(matcher)
+    }
+
+    fn keep(&mut self, constraint: Constraint, matcher: Matcher) -> Arc<Matcher> {
+        // Two tenants at once may have made the same.
+        if let Some(matcher) = self.kept(&constraint) {
+            return matcher;
         }
-        compiled.push_back((constraint, matcher));
-        Ok(grammar)
+        if self.kept.len() >= KEPT {
+            self.kept.pop_front();
+        }
+        let matcher = Arc::new(matcher);
+        self.kept.push_back((constraint, Arc::clone(&matcher)));
+        matcher
     }
 }
 
@@ -143,4 +185,43 @@ fn literally(text: &str) -> String {
         regex.push(character);
     }
     regex
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::try_join_all;
+    use openledger_model::testing;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_who_ask_together_get_what_is_compiled_once_and_different_ones_wait_in_turn() {
+        let grammars = Grammars::new(Arc::new(testing::tiny(1).unwrap()));
+        let regex = |n: usize| Constraint::regex(format!("a{{{n}}}")).unwrap();
+        let same = (1..9).map(|_| grammars.compile(None, regex(1)));
+        let first = try_join_all(same).await.unwrap();
+        assert!(first.windows(2).all(|two| two[0].begins_as(&two[1])));
+        let different = (1..=4 * PLACES).map(|n| grammars.compile(None, regex(n)));
+        try_join_all(different).await.unwrap();
+        let tenants = (0..9).map(|n| grammars.compile(Some(format!("{n}").into()), regex(99)));
+        try_join_all(tenants).await.unwrap();
+        assert_eq!(grammars.shared.lock().kept.len(), 4 * PLACES + 1);
+    }
+
+    /// Its automaton remembers where in the last 200 letters an `a` or a `b` was.
+    #[tokio::test]
+    async fn what_takes_too_much_to_follow_is_a_limit() {
+        let model = Arc::new(testing::tiny(1).unwrap());
+        let letters = ["a", "b", "c", "d"].map(|letter| model.tokenizer().token(letter).unwrap());
+        let constraint = Constraint::regex(".*[ab].{200}.*[cd].{200}e").unwrap();
+        let grammar = Grammars::new(model).compile(None, constraint).await;
+        let mut grammar = grammar.unwrap();
+        let mut followed = (0..5000u64).map(|n| {
+            grammar.allowed()?;
+            // In no order that comes again.
+            grammar.push(letters[((n * n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62) as usize])
+        });
+        let error = followed.find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{}", error.report());
+    }
 }

@@ -11,6 +11,8 @@ mod compile;
 #[cfg(feature = "constrain")]
 mod patience;
 #[cfg(feature = "constrain")]
+mod places;
+#[cfg(feature = "constrain")]
 mod vocabulary;
 #[cfg(not(feature = "constrain"))]
 mod without;

@@ -1,11 +1,7 @@
 //! Work that is given up on when it takes too long.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -13,23 +9,16 @@ use std::{
 use futures::channel::oneshot;
 use openledger_core::{Error, ErrorKind, Result};
 
-/// Threads that work for at most so long, and at most so many of them.
+use super::places::Places;
+
+/// Threads that work for at most so long, and at most so many of them: others wait in turn.
 ///
 /// A thread cannot be stopped: one that is late keeps its place until it is done, so that what never
 /// ends cannot take all threads of a machine.
 #[derive(Clone, Debug)]
 pub(super) struct Patience {
     limit: Duration,
-    places: Arc<AtomicUsize>,
-}
-
-/// A place for a thread, given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+    places: Places,
 }
 
 /// Automata are built by recursion over what a stranger wrote.
@@ -37,46 +26,45 @@ const STACK: usize = 16 << 20;
 
 impl Patience {
     pub(super) fn new(limit: Duration, places: usize) -> Self {
-        Self { limit, places: Arc::new(AtomicUsize::new(places)) }
+        Self { limit, places: Places::new(places) }
     }
 
-    /// Does `prepare` with as much time as it takes, then `work` within the limit.
+    /// Waits for a place, does `prepare` with as much time as it takes, then `work` within the limit.
     ///
     /// # Errors
-    /// [`ErrorKind::Limit`] if there is no place (which is worth trying again) or time is up;
+    /// [`ErrorKind::Limit`] if too many wait (which is worth trying again) or time is up;
     /// [`ErrorKind::Unavailable`] without threads or if the work panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        tenant: Option<Arc<str>>,
         prepare: impl FnOnce() + Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        let take = |places: usize| places.checked_sub(1);
-        let taken = self.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map_err(|_| {
-            let message = "too many constraints are being compiled";
-            Error::new(ErrorKind::Limit, message).with_retryable(true)
-        })?;
-        let place = Place(Arc::clone(&self.places));
+        let place = Arc::new(self.places.take(tenant).await?);
         let (tell, told) = oneshot::channel();
         let limit = self.limit;
         spawn(move || {
             prepare();
             let (finish, finished) = mpsc::channel();
+            let held = Arc::clone(&place);
             let worker = spawn(move || {
                 let done = work();
-                drop(place);
+                drop(held);
                 // Nobody waits any more if it is late.
                 let _ = finish.send(done);
             });
             let result = worker.and_then(|()| {
                 finished.recv_timeout(limit).map_err(|e| match e {
-                    mpsc::RecvTimeoutError::Timeout => Error::new(
-                        ErrorKind::Limit,
-                        format!("a constraint that takes longer than {limit:?}: make it simpler"),
-                    ),
+                    mpsc::RecvTimeoutError::Timeout => {
+                        place.is_late();
+                        let message = "a constraint that takes longer than";
+                        let message = format!("{message} {limit:?}: make it simpler");
+                        Error::new(ErrorKind::Limit, message)
+                    }
                     mpsc::RecvTimeoutError::Disconnected => broken(),
                 })
             });
+            drop(place);
             let _ = tell.send(result);
         })?;
         told.await.map_err(|_| broken())?
@@ -102,14 +90,14 @@ mod tests {
     async fn what_takes_too_long_is_given_up_and_keeps_its_place() {
         let patience = Patience::new(Duration::from_millis(1), 1);
         let (release, hold) = mpsc::channel::<()>();
-        let error = patience.run(|| {}, move || hold.recv().is_err()).await.unwrap_err();
+        let error = patience.run(None, || {}, move || hold.recv().is_err()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
         assert!(error.to_string().contains("longer than 1ms"), "{error}");
-        let error = patience.run(|| {}, || ()).await.unwrap_err();
+        let error = patience.run(None, || {}, || ()).await.unwrap_err();
         assert!(error.is_retryable() && error.to_string().contains("too many"), "{error}");
         drop(release);
         let patient = Patience { limit: Duration::from_secs(60), ..patience };
-        while patient.run(|| {}, || ()).await.is_err() {
+        while patient.run(None, || {}, || ()).await.is_err() {
             thread::yield_now();
         }
     }
@@ -118,9 +106,9 @@ mod tests {
     async fn panics_are_errors_and_give_the_place_back() {
         let patience = Patience::new(Duration::from_secs(60), 1);
         for _ in 0..3 {
-            let error = patience.run(|| {}, || panic!("on purpose")).await.unwrap_err();
+            let error = patience.run(None, || {}, || panic!("on purpose")).await.unwrap_err();
             assert_eq!(error.to_string(), "a thread for constraints broke off");
         }
-        assert_eq!(patience.run(|| {}, || 7).await.unwrap(), 7);
+        assert_eq!(patience.run(None, || {}, || 7).await.unwrap(), 7);
     }
 }

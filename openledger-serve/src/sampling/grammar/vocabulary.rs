@@ -35,7 +35,14 @@ pub(super) fn factory(model: &Model) -> Result<ParserFactory> {
         let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let mut factory = ParserFactory::new_simple(&environment)?;
         factory.quiet();
-        factory.limits_mut().verbose_errors = false;
+        let limits = factory.limits_mut();
+        limits.verbose_errors = false;
+        // What one answer may cost all others, each step and in memory. With a vocabulary of 32,000 schemas of
+        // hundreds of fields, choices between a thousand and the usual patterns took at most 9,400 of the
+        // lexer's fuel in a step (about 14,000 a millisecond) and 200 items.
+        limits.step_lexer_fuel = 50_000;
+        limits.step_max_items = 20_000;
+        limits.max_lexer_states = 10_000; // of 1 to 2 kB
         Ok(factory)
     }))
     .map_err(|e| {

@@ -21,7 +21,7 @@ impl Grammars {
     }
 
     #[expect(clippy::unused_async, reason = "the other one waits")]
-    pub(crate) async fn compile(&self, _: Constraint) -> Result<Grammar> {
+    pub(crate) async fn compile(&self, _: Option<Arc<str>>, _: Constraint) -> Result<Grammar> {
         let message = "this build cannot constrain answers: turn on the feature `constrain`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }

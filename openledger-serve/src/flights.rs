@@ -8,7 +8,7 @@ use futures::{
 };
 use openledger_core::{Error, Result};
 
-use super::failures::again;
+use crate::adapters::again;
 
 type Work<T> = BoxFuture<'static, Result<T, Arc<Error>>>;
 
