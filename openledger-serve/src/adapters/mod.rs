@@ -26,6 +26,7 @@ mod load;
 mod name;
 mod objects;
 mod options;
+mod prepare;
 mod recipe;
 mod residency;
 mod source;
