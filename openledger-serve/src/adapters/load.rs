@@ -127,10 +127,10 @@ impl Inner {
         let files = async {
             let files = self.options.sources.fetch(&name, self.options.files).await?;
             Sources::check(&name, &files, self.options.files)?;
-            on_thread(move || Ok((files.id(), Arc::new(files)))).await
+            // Hashing what nobody waits for any more counts as a fetch until its end.
+            on_thread(permit, move |_| Ok((files.id(), Arc::new(files)))).await
         };
         let fetched: Result<(AdapterId, Arc<AdapterFiles>)> = files.await;
-        drop(permit);
         let now = self.options.clock.now();
         let (result, left) = {
             let mut state = self.lock();

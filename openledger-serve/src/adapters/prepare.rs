@@ -75,13 +75,7 @@ impl Inner {
         let began = self.options.clock.now();
         let (id, parts) = (recipe.id(), recipe.parts());
         let (model, limits) = (Arc::clone(&self.model), Limits::new(&self.options));
-        let prepared = on_thread(move || {
-            let prepared = recipe.prepare(model.network(), limits);
-            // Work that nobody waits for any more counts as work until its end.
-            drop(permit);
-            prepared
-        });
-        let prepared = prepared.await;
+        let prepared = on_thread(permit, move |_| recipe.prepare(model.network(), limits)).await;
         let now = self.options.clock.now();
         match prepared {
             Ok(ready) => {
