@@ -23,7 +23,8 @@ use crate::Lease;
 ///
 /// # Contract
 /// - An unknown name is [`ErrorKind::NotFound`](openledger_core::ErrorKind::NotFound), never the base
-///   model. So is one that does not fit the model never served in part.
+///   model. An adapter that does not fit the model is an error that says what does not, and is never
+///   served in part.
 /// - A [`Lease`] names content. Whatever becomes of the name, who holds one keeps the adapter.
 /// - What is kept stays within its bytes, and what is leased is kept. What is being loaded comes on
 ///   top, and that is bounded in number. When everything ready is leased, another adapter is
@@ -122,8 +123,9 @@ impl Adapters {
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a part that is itself composed:
     /// name its parts.
     pub async fn compose(&self, compose: &Compose) -> Result<Lease> {
+        let asked = self.0.lock().next_turn();
         let Located { recipe, .. } =
-            self.0.realise(&Origin::Composed(compose.clone()), false).await?;
+            self.0.realise(&Origin::Composed(compose.clone()), asked, false).await?;
         let now = self.0.options.clock.now();
         {
             let mut state = self.0.lock();

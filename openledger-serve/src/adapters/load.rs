@@ -11,7 +11,7 @@ use super::{
     handle::Inner,
     recipe::{Material, Recipe},
     sources::SourceName,
-    state::{Failed, Fetched, Origin, Turn},
+    state::{Failed, Fetched, Origin, State, Turn},
     thread::on_thread,
 };
 
@@ -27,53 +27,61 @@ impl Inner {
     /// Finds what `name` names, in memory or at its source.
     pub(super) async fn locate(self: &Arc<Self>, name: &str) -> Result<Located> {
         let now = self.options.clock.now();
-        let origin = {
+        let (origin, asked) = {
             let mut state = self.lock();
-            let origin = match state.aliases.get(name) {
-                Some(alias) => alias.origin.clone(),
-                None => Origin::Source(self.options.sources.parse(name)?),
-            };
+            let (origin, asked) = self.origin(&mut state, name)?;
             if let Some(Fetched { material, turn }) = state.take_memory(name, now) {
                 return Ok(Located { origin, recipe: Recipe::One(material), turn });
             }
-            origin
+            (origin, asked)
         };
-        self.realise(&origin, false).await
+        self.realise(&origin, asked, false).await
     }
 
-    /// Finds what is at `origin`; with `fresh` what is there now, not what was.
-    pub(super) async fn realise(self: &Arc<Self>, origin: &Origin, fresh: bool) -> Result<Located> {
+    /// Says where what `name` names comes from, and that this was asked now.
+    pub(super) fn origin(&self, state: &mut State, name: &str) -> Result<(Origin, Turn)> {
+        let origin = match state.aliases.get(name) {
+            Some(alias) => alias.origin.clone(),
+            None => Origin::Source(self.options.sources.parse(name)?),
+        };
+        Ok((origin, state.next_turn()))
+    }
+
+    /// Finds what is at `origin`, which was `asked` for then; with `fresh` what is there now, not what
+    /// was.
+    pub(super) async fn realise(
+        self: &Arc<Self>,
+        origin: &Origin,
+        asked: Turn,
+        fresh: bool,
+    ) -> Result<Located> {
         let (recipe, turn) = match origin {
             Origin::Composed(Compose { parts, combine }) => {
-                let turn = self.lock().next_turn();
                 let parts = parts.iter().map(|(name, coefficient)| {
                     let (this, name, coefficient) = (Arc::clone(self), name.clone(), *coefficient);
                     async move { Ok::<_, Error>((this.part(&name, fresh).await?, coefficient)) }
                 });
-                (Recipe::Several(*combine, try_join_all(parts).await?), turn)
+                (Recipe::Several(*combine, try_join_all(parts).await?), asked)
             }
             single => {
                 let Fetched { material, turn } = self.single(single, fresh).await?;
                 (Recipe::One(material), turn)
             }
         };
-        Ok(Located { origin: origin.clone(), recipe, turn })
+        // What the name was given to meanwhile is later, and so is its being taken away.
+        Ok(Located { origin: origin.clone(), recipe, turn: turn.min(asked) })
     }
 
     /// Finds a part of a composition.
     async fn part(self: &Arc<Self>, name: &str, fresh: bool) -> Result<Material> {
         let now = self.options.clock.now();
-        let origin = {
+        let (origin, asked) = {
             let mut state = self.lock();
             let known = state.take_memory(name, now).filter(|_| !fresh);
             if let Some(Fetched { material, .. }) = known {
                 return Ok(material);
             }
-            let known = state.aliases.get(name).map(|alias| alias.origin.clone());
-            match known {
-                Some(origin) => origin,
-                None => Origin::Source(self.options.sources.parse(name)?),
-            }
+            self.origin(&mut state, name)?
         };
         if let Origin::Composed(_) = origin {
             let message = format!("`{name}` is composed itself: name its parts");
@@ -83,7 +91,7 @@ impl Inner {
         let mut state = self.lock();
         if !state.aliases.contains_key(name) {
             // Whoever asks for it next finds it in memory.
-            state.settle(name, (&origin, material.id(), turn), None);
+            state.settle(name, (&origin, material.id(), turn.min(asked)), None);
         }
         Ok(material)
     }
@@ -107,6 +115,11 @@ impl Inner {
             match under_way {
                 Some(flight) => flight,
                 None => {
+                    // It may be here, and the name not settled yet.
+                    let here = state.take_found(name, now).filter(|_| !fresh);
+                    if let Some(here) = here {
+                        return Ok(here);
+                    }
                     let known = state.failures.check(&failed, now).filter(|_| !fresh);
                     if let Some(error) = known {
                         return Err(error);
@@ -138,10 +151,11 @@ impl Inner {
                 Ok((id, files)) => {
                     state.counts.fetches += 1;
                     state.counts.fetching += now.saturating_duration_since(began);
-                    state.failures.forget(&Failed::Fetch(name));
+                    state.failures.forget(&Failed::Fetch(name.clone()));
                     let material = Material::Files(id, files);
                     // What has no room in memory is fetched again when it is asked for again.
                     let left = state.memory.keep(id, material.clone(), now).unwrap_or_default();
+                    state.keep_found(&name, id, turn);
                     (Ok(Fetched { material, turn }), left)
                 }
                 Err(error) => {

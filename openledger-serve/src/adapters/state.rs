@@ -27,8 +27,13 @@ pub(super) struct State {
     pub(super) preparations: Flights<AdapterId, Ready>,
     pub(super) failures: Failures<Failed>,
     pub(super) counts: AdapterCounts,
+    /// What sources gave lately, and when it was asked for.
+    found: HashMap<SourceName, (AdapterId, Turn)>,
     turn: Turn,
+    /// When a name was last taken away.
+    unloaded: Turn,
     sweep_at: usize,
+    sweep_found_at: usize,
 }
 
 /// Which of two things happened later.
@@ -80,8 +85,11 @@ impl State {
             preparations: Flights::new(),
             failures: Failures::new(first, longest),
             counts: AdapterCounts::default(),
+            found: HashMap::new(),
             turn: Turn(0),
+            unloaded: Turn(0),
             sweep_at: 1024,
+            sweep_found_at: 1024,
         }
     }
 
@@ -102,7 +110,35 @@ impl State {
         Some(Fetched { material: self.memory.take(id, now)?, turn })
     }
 
-    /// Lets `alias` name `id`, unless it was given to something later than `turn`.
+    /// Remembers what a source gave, so that it is found in memory by whoever asks before a name is
+    /// settled.
+    pub(super) fn keep_found(&mut self, name: &SourceName, id: AdapterId, turn: Turn) {
+        if self.found.get(name).is_some_and(|(_, known)| *known > turn) {
+            return;
+        }
+        if self.found.len() >= self.sweep_found_at {
+            let memory = &self.memory;
+            self.found.retain(|_, (id, _)| memory.contains(*id));
+            self.sweep_found_at = 1024 + 2 * self.found.len();
+        }
+        self.found.insert(name.clone(), (id, turn));
+    }
+
+    /// Takes what a source gave, if it is in memory still and no name was taken away since.
+    pub(super) fn take_found(&mut self, name: &SourceName, now: Instant) -> Option<Fetched> {
+        let &(id, turn) = self.found.get(name).filter(|(_, turn)| *turn > self.unloaded)?;
+        Some(Fetched { material: self.memory.take(id, now)?, turn })
+    }
+
+    /// Takes a name away, and from whoever asked for it before what it would be given again for.
+    pub(super) fn take_away(&mut self, name: &str) -> Option<Alias> {
+        let alias = self.aliases.remove(name)?;
+        self.unloaded = self.next_turn();
+        Some(alias)
+    }
+
+    /// Lets `alias` name `id`, unless it was given to something later than `turn`, or is not known and
+    /// may have been taken away since.
     ///
     /// Returns what it kept ready, for the caller to drop.
     pub(super) fn settle(
@@ -122,6 +158,10 @@ impl State {
                 .as_mut()
                 .zip(ready)
                 .map(|(pin, l)| std::mem::replace(pin, l.clone()));
+        }
+        // Which names were taken away is not kept: any may have been.
+        if turn <= self.unloaded {
+            return None;
         }
         self.sweep();
         let alias = Arc::from(alias);
