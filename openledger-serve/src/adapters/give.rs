@@ -45,7 +45,8 @@ impl Adapters {
             Some(ready) => ready,
             None => {
                 let limits = Limits::new(&self.0.options);
-                self.0.admit(recipe.prepare(self.0.model.network(), limits)?)?
+                let prepared = recipe.prepare(self.0.model.network(), limits);
+                self.0.admit(prepared.map_err(|unfit| unfit.error)?)?
             }
         };
         let before = self.0.lock().give(alias, state::Origin::Held(material), &ready.lease);
@@ -169,7 +170,9 @@ impl Inner {
         let asked = self.lock().next_turn();
         let Located { recipe, .. } = self.realise(&origin, asked, true).await?;
         self.lock().failures.forget(&state::Failed::Prepare(recipe.id()));
-        Ok((origin, self.prepare(recipe).await?))
+        let lease = self.prepare(recipe).await?;
+        self.lock().forget_failures(&origin);
+        Ok((origin, lease))
     }
 
     /// Counts an adapter of the application's as being in memory.

@@ -57,6 +57,8 @@ impl Inner {
     ) -> Result<Located> {
         let (recipe, turn) = match origin {
             Origin::Composed(Compose { parts, combine }) => {
+                // What cannot be is not fetched for.
+                combine.check(parts.iter().map(|(_, coefficient)| *coefficient))?;
                 let parts = parts.iter().map(|(name, coefficient)| {
                     let (this, name, coefficient) = (Arc::clone(self), name.clone(), *coefficient);
                     async move { Ok::<_, Error>((this.part(&name, fresh).await?, coefficient)) }
@@ -134,8 +136,11 @@ impl Inner {
     }
 
     async fn fetch_now(self: Arc<Self>, name: SourceName, turn: Turn) -> Result<Fetched> {
-        let permit =
-            self.fetching.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        let permit = self.fetching.pass().await;
+        let most = self.options.max_fetches;
+        let permit = permit
+            .and_then(|permit| self.lock().check_loose(most).map(|()| permit))
+            .inspect_err(|_| self.lock().counts.refusals += 1)?;
         let began = self.options.clock.now();
         let files = async {
             let files = self.options.sources.fetch(&name, self.options.files).await?;
@@ -151,11 +156,16 @@ impl Inner {
                 Ok((id, files)) => {
                     state.counts.fetches += 1;
                     state.counts.fetching += now.saturating_duration_since(began);
-                    state.failures.forget(&Failed::Fetch(name.clone()));
-                    let material = Material::Files(id, files);
-                    // What has no room in memory is fetched again when it is asked for again.
-                    let left = state.memory.keep(id, material.clone(), now).unwrap_or_default();
+                    let material = Material::Files(id, Arc::clone(&files));
                     state.keep_found(&name, id, turn);
+                    let left = match state.memory.keep(id, material.clone(), now) {
+                        Ok(left) => left,
+                        // It is fetched again when it is asked for again.
+                        Err(_) => {
+                            state.loose.push(Arc::downgrade(&files));
+                            Vec::new()
+                        }
+                    };
                     (Ok(Fetched { material, turn }), left)
                 }
                 Err(error) => {

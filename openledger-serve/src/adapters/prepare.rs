@@ -7,8 +7,8 @@ use openledger_core::Result;
 use super::{
     handle::Inner,
     load::Located,
-    recipe::{Limits, Ready, Recipe},
-    state::{Failed, Origin, no_room},
+    recipe::{Limits, Ready, Recipe, Unfit},
+    state::{Failed, Origin},
     thread::on_thread,
 };
 use crate::Lease;
@@ -26,7 +26,10 @@ impl Inner {
         let now = self.options.clock.now();
         let mut state = self.lock();
         let dropped = match &prepared {
-            Ok(lease) => state.settle(name, (&origin, id, turn), Some(lease)),
+            Ok(lease) => {
+                state.forget_failures(&origin);
+                state.settle(name, (&origin, id, turn), Some(lease))
+            }
             // It is in memory, so that the next try needs no source.
             Err(error) if error.is_retryable() => {
                 let new = !state.aliases.contains_key(name);
@@ -69,30 +72,43 @@ impl Inner {
 
     async fn prepare_now(self: Arc<Self>, recipe: Recipe) -> Result<Ready> {
         // While all that is ready is leased, no work is done for nothing.
-        self.check_room(1)?;
-        let permit =
-            self.preparing.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        self.lock().check_room(recipe.id())?;
+        // What takes minutes keeps nobody waiting but its like.
+        let gate = if recipe.takes_long() { &self.composing } else { &self.preparing };
+        let permit = gate.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        let this = Arc::clone(&self);
+        on_thread(permit, move |_| this.prepare_here(recipe)).await
+    }
+
+    /// Makes an adapter ready on this thread and keeps it, whether or not anybody waits for it still.
+    fn prepare_here(&self, recipe: Recipe) -> Result<Ready> {
         let began = self.options.clock.now();
-        let (id, parts) = (recipe.id(), recipe.parts());
-        let (model, limits) = (Arc::clone(&self.model), Limits::new(&self.options));
-        let prepared = on_thread(permit, move |_| recipe.prepare(model.network(), limits)).await;
+        let id = recipe.id();
+        {
+            let mut state = self.lock();
+            // Others who left may have had it made meanwhile.
+            if let Some(ready) = state.ready.take(id, began) {
+                return Ok(ready);
+            }
+            state.check_room(id)?;
+        }
+        let prepared = recipe.prepare(self.model.network(), Limits::new(&self.options));
+        drop(recipe);
         let now = self.options.clock.now();
+        let mut state = self.lock();
         match prepared {
             Ok(ready) => {
-                {
-                    let mut state = self.lock();
-                    state.counts.preparations += 1;
-                    state.counts.preparing += now.saturating_duration_since(began);
-                    state.failures.forget(&Failed::Prepare(id));
-                }
+                state.counts.preparations += 1;
+                state.counts.preparing += now.saturating_duration_since(began);
+                state.failures.forget(&Failed::Prepare(id));
+                drop(state);
                 self.admit(ready)
             }
-            Err(error) => {
-                let mut state = self.lock();
+            Err(Unfit { error, part }) => {
                 state.counts.failures += 1;
                 state.failures.note(Failed::Prepare(id), &error, now);
                 // Its source may have a better one by the next try.
-                let left: Vec<_> = parts.iter().map(|part| state.distrust(*part)).collect();
+                let left = part.and_then(|part| state.distrust(part));
                 drop(state);
                 drop(left);
                 Err(error)
@@ -103,25 +119,14 @@ impl Inner {
     /// Keeps what is ready, in the place of what nobody leases.
     pub(super) fn admit(&self, ready: Ready) -> Result<Ready> {
         let now = self.options.clock.now();
-        let id = ready.lease.id();
         let left = {
             let mut state = self.lock();
-            if let Some(known) = state.ready.take(id, now) {
+            if let Some(known) = state.ready.take(ready.lease.id(), now) {
                 return Ok(known);
             }
-            state.ready.keep(id, ready.clone(), now).map_err(|full| {
-                state.counts.refusals += 1;
-                no_room(full)
-            })?
+            state.keep_ready(ready.clone(), now)?
         };
         drop(left);
         Ok(ready)
-    }
-
-    fn check_room(&self, bytes: u64) -> Result<()> {
-        let mut state = self.lock();
-        let Err(full) = state.ready.check_room(bytes) else { return Ok(()) };
-        state.counts.refusals += 1;
-        Err(no_room(full))
     }
 }

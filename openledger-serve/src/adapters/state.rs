@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
+use openledger_model::AdapterFiles;
 
 use super::{
     AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
@@ -30,6 +31,10 @@ pub(super) struct State {
     /// What sources gave lately, and when it was asked for.
     found: HashMap<SourceName, (AdapterId, Turn)>,
     turn: Turn,
+    /// What was fetched and found no room in memory, because all there waits to be made ready, too.
+    pub(super) loose: Vec<Weak<AdapterFiles>>,
+    /// Bytes, ready, of what was made ready and found no room.
+    refused: HashMap<AdapterId, u64>,
     /// When a name was last taken away.
     unloaded: Turn,
     sweep_at: usize,
@@ -86,6 +91,8 @@ impl State {
             failures: Failures::new(first, longest),
             counts: AdapterCounts::default(),
             found: HashMap::new(),
+            loose: Vec::new(),
+            refused: HashMap::new(),
             turn: Turn(0),
             unloaded: Turn(0),
             sweep_at: 1024,
@@ -128,6 +135,52 @@ impl State {
     pub(super) fn take_found(&mut self, name: &SourceName, now: Instant) -> Option<Fetched> {
         let &(id, turn) = self.found.get(name).filter(|(_, turn)| *turn > self.unloaded)?;
         Some(Fetched { material: self.memory.take(id, now)?, turn })
+    }
+
+    /// Refuses to fetch more while what has no room in memory is as many adapters as are fetched at a
+    /// time, and as many bytes as there is room for.
+    pub(super) fn check_loose(&mut self, most: usize) -> Result<()> {
+        self.loose.retain(|files| files.strong_count() > 0);
+        if self.loose.len() < most {
+            return Ok(());
+        }
+        let held: Vec<_> = self.loose.iter().filter_map(Weak::upgrade).collect();
+        let bytes: usize = held.iter().map(|files| files.config.len() + files.weights.len()).sum();
+        let budget = self.memory.budget();
+        if (bytes as u64) < budget {
+            return Ok(());
+        }
+        let count = held.len();
+        let message = format!(
+            "{count} adapters wait to be made ready, {bytes} bytes over the {budget} for memory"
+        );
+        Err(Error::new(ErrorKind::Limit, message).with_retryable(true))
+    }
+
+    /// Checks that `id` would find room among what is ready, as far as its size is known.
+    pub(super) fn check_room(&mut self, id: AdapterId) -> Result<()> {
+        let bytes = self.refused.get(&id).copied().unwrap_or(1);
+        self.ready.check_room(bytes).map_err(|full| {
+            self.counts.refusals += 1;
+            no_room(full)
+        })
+    }
+
+    /// Keeps what is ready, in the place of what nobody leases; returns that, for the caller to drop.
+    pub(super) fn keep_ready(&mut self, ready: Ready, now: Instant) -> Result<Vec<Ready>> {
+        let (id, bytes) = (ready.lease.id(), ready.bytes());
+        let kept = self.ready.keep(id, ready, now);
+        if kept.is_ok() {
+            self.refused.remove(&id);
+        } else {
+            // The work was for nothing, and is not done again until there is room.
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.clear();
+            }
+            self.refused.insert(id, bytes);
+            self.counts.refusals += 1;
+        }
+        kept.map_err(no_room)
     }
 
     /// Takes a name away, and from whoever asked for it before what it would be given again for.
@@ -177,6 +230,13 @@ impl State {
         let pinned = pinned.then(|| ready.clone());
         let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
         self.aliases.insert(Arc::from(alias), new)
+    }
+
+    /// Forgets that fetching from `origin` failed: what it gave last is good.
+    pub(super) fn forget_failures(&mut self, origin: &Origin) {
+        if let Origin::Source(name) = origin {
+            self.failures.forget(&Failed::Fetch(name.clone()));
+        }
     }
 
     /// Checks that `alias` names `expected`.
@@ -282,8 +342,11 @@ impl State {
     }
 }
 
+/// The most adapters of which it is remembered how large they are.
+const MAX_REFUSED: usize = 4096;
+
 /// The error when everything that is ready is leased. It passes.
-pub(super) fn no_room(full: Full) -> Error {
+fn no_room(full: Full) -> Error {
     let message = format!(
         "no room for another adapter: {} of {} bytes are leased; wait for answers to end",
         full.used, full.budget
