@@ -32,6 +32,8 @@ mod residency;
 mod source;
 mod sources;
 mod state;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod tier;
 
