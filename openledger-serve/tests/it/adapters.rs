@@ -3,15 +3,11 @@
 use std::sync::Arc;
 
 use openledger_core::ErrorKind;
-use openledger_model::{Adapter, LoraConfig, Model, testing};
+use openledger_model::testing;
 use openledger_serve::{AdapterOptions, Adapters, Engine, EngineOptions, Generate};
 use tower::{Service, ServiceExt};
 
-fn adapter(model: &Model, seed: u64) -> Arc<Adapter> {
-    let config = LoraConfig::default();
-    let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
-    Arc::new(Adapter::load(model.network(), &files).unwrap())
-}
+use crate::shelf::adapter;
 
 #[tokio::test]
 async fn an_unknown_name_is_an_error() {
