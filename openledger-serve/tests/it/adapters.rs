@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use openledger_core::ErrorKind;
-use openledger_model::testing;
+use openledger_model::{Adapter, LoraConfig, Model, testing};
 use openledger_serve::{AdapterOptions, Adapters, Engine, EngineOptions, Generate};
 use tower::{Service, ServiceExt};
 
-use crate::shelf::adapter;
+use crate::shelf::files_like;
+
+/// One at every layer: those at the queries alone have the tiny model say the same.
+fn adapter(model: &Model, seed: u64) -> Arc<Adapter> {
+    let files = files_like(model, &LoraConfig::default(), seed);
+    Arc::new(Adapter::load(model.network(), &files).unwrap())
+}
 
 #[tokio::test]
 async fn an_unknown_name_is_an_error() {
