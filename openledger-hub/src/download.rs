@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use http::{Method, Response, StatusCode, Uri, header};
@@ -57,20 +58,21 @@ impl Download<'_> {
             let message = format!("`{}` has {len} bytes, {most} are allowed", self.name);
             return Err(Error::new(ErrorKind::Limit, message));
         }
-        let lock = {
+        let turn = {
             let (cached, etag) = (self.cached.clone(), file.etag.clone());
-            blocking(move || cached.lock(&etag)).await?
+            Arc::new(blocking(move || cached.lock(&etag)).await?)
         };
         let blob = self.cached.blob(&file.etag);
         if !blob.is_file() {
             make_folder_of(&blob)?;
-            let partial = self.cached.incomplete(&file.etag);
+            let path = self.cached.incomplete(&file.etag);
+            let partial = Partial { path, turn: Arc::clone(&turn) };
             self.fetch(&url, &file, &partial).await?;
-            fs::rename(&partial, &blob).map_err(|e| unavailable("name", &blob, e))?;
+            let path = partial.path;
+            blocking(move || fs::rename(path, &blob).map_err(|e| unavailable("name", &blob, e)))
+                .await?;
         }
-        self.cached.link(self.commit, self.name, &file.etag)?;
-        drop(lock);
-        Ok(())
+        self.cached.link(self.commit, self.name, &file.etag)
     }
 
     /// Asks for a file's etag and length. A large file's are in headers of their own, beside a
@@ -96,12 +98,13 @@ impl Download<'_> {
 
     /// Fetches what is missing of the file, checks it, and fetches it once more if it is wrong: what
     /// lay there from an earlier attempt may have been of another file.
-    async fn fetch(&self, url: &Uri, file: &Described, partial: &Path) -> Result<()> {
+    async fn fetch(&self, url: &Uri, file: &Described, partial: &Partial) -> Result<()> {
         for again in [false, true] {
             self.complete(url, file, partial).await?;
-            match self.check(file, partial).await {
+            match self.check(file, &partial.path).await {
                 Err(wrong) => {
-                    fs::remove_file(partial).map_err(|e| unavailable("remove", partial, e))?;
+                    let path = &partial.path;
+                    fs::remove_file(path).map_err(|e| unavailable("remove", path, e))?;
                     if again {
                         return Err(wrong);
                     }
@@ -112,19 +115,19 @@ impl Download<'_> {
         Ok(())
     }
 
-    async fn complete(&self, url: &Uri, file: &Described, partial: &Path) -> Result<()> {
+    async fn complete(&self, url: &Uri, file: &Described, partial: &Partial) -> Result<()> {
         let mut cuts = 0;
         loop {
-            let done = partial.metadata().map_or(0, |found| found.len());
+            let done = partial.len();
             (self.progress.0)(Progress::new(self.name, done, file.len));
-            if done >= file.len && partial.exists() {
+            if done >= file.len && partial.path.exists() {
                 return Ok(());
             }
-            match self.take_up(url, file, partial, done).await {
+            match self.take_up(url, file, partial).await {
                 Ok(()) => {}
                 // What arrived stays; only a connection that brings nothing more is given up.
                 Err(e) if e.is_retryable() && cuts < MAX_CUTS => {
-                    let more = partial.metadata().map_or(0, |found| found.len()) > done;
+                    let more = partial.len() > done;
                     if !more {
                         return Err(e);
                     }
@@ -135,8 +138,9 @@ impl Download<'_> {
         }
     }
 
-    /// Asks for the bytes from `done` on and appends them.
-    async fn take_up(&self, url: &Uri, file: &Described, partial: &Path, done: u64) -> Result<()> {
+    /// Asks for the bytes that are missing and appends them.
+    async fn take_up(&self, url: &Uri, file: &Described, partial: &Partial) -> Result<()> {
+        let done = partial.len();
         let range = (done > 0).then(|| format!("bytes={done}-"));
         let answer = self.client.send(Method::GET, url.clone(), range, |_, _| true).await?;
         let begins = match answer.status() {
@@ -145,14 +149,8 @@ impl Download<'_> {
             StatusCode::OK => 0,
             _ => return refused(&answer, &format!("`{}` of {}", self.name, self.repo)),
         };
-        let failed = |e| unavailable("write", partial, e);
-        let mut out = File::options()
-            .create(true)
-            .write(true)
-            .truncate(begins == 0)
-            .append(begins > 0)
-            .open(partial)
-            .map_err(failed)?;
+        let failed = |e| unavailable("write", &partial.path, e);
+        let mut out = partial.open(begins).await?;
         let mut done = begins;
         let mut body = answer.into_body();
         loop {
@@ -165,16 +163,16 @@ impl Download<'_> {
                 let message = format!("`{}` is longer than its {} bytes", self.name, file.len);
                 drop(out);
                 // It is of no use to a later attempt.
-                fs::remove_file(partial).map_err(failed)?;
+                fs::remove_file(&partial.path).map_err(failed)?;
                 return Err(Error::corrupt(message));
             }
-            out.write_all(&bytes).map_err(failed)?;
+            out = out.then(move |out| out.write_all(&bytes)).await?;
             (self.progress.0)(Progress::new(self.name, done, file.len));
         }
         if done < file.len {
             return Err(self.cut(done, file.len));
         }
-        out.sync_all().map_err(failed)
+        out.then(|out| out.sync_all()).await.map(drop)
     }
 
     fn cut(&self, done: u64, len: u64) -> Error {
@@ -198,6 +196,54 @@ impl Download<'_> {
                 return Err(Error::corrupt(message));
             }
             Ok(())
+        })
+        .await
+    }
+}
+
+/// What there is of a file so far.
+#[derive(Debug)]
+struct Partial {
+    path: PathBuf,
+    /// The lock on it.
+    turn: Arc<File>,
+}
+
+/// The same, being written. Who stops waiting for a write lets go of the lock after it and not in it.
+#[derive(Debug)]
+struct Writing {
+    out: File,
+    path: PathBuf,
+    _turn: Arc<File>,
+}
+
+impl Partial {
+    fn len(&self) -> u64 {
+        self.path.metadata().map_or(0, |found| found.len())
+    }
+
+    /// Opens it to go on after `begins` bytes, which are all there are, or from the start.
+    async fn open(&self, begins: u64) -> Result<Writing> {
+        let (path, turn) = (self.path.clone(), Arc::clone(&self.turn));
+        blocking(move || {
+            let mut options = File::options();
+            options.create(true).write(true).truncate(begins == 0).append(begins > 0);
+            let out = options.open(&path).map_err(|e| unavailable("write", &path, e))?;
+            Ok(Writing { out, path, _turn: turn })
+        })
+        .await
+    }
+}
+
+impl Writing {
+    /// Does something to it off the executor.
+    async fn then(
+        mut self,
+        write: impl FnOnce(&mut File) -> io::Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        blocking(move || match write(&mut self.out) {
+            Ok(()) => Ok(self),
+            Err(e) => Err(unavailable("write", &self.path, e)),
         })
         .await
     }

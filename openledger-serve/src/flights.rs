@@ -1,12 +1,12 @@
 //! One piece of work at a time for each thing that is wanted, however many want it.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::HashMap, hash::Hash, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use openledger_core::{Error, Result};
+use openledger_core::{Error, ErrorKind, Result};
 
 use crate::adapters::again;
 
@@ -33,7 +33,8 @@ impl<K: Eq + Hash, T: Clone> Flights<K, T> {
         flight.peek().is_none().then_some(Flight(flight))
     }
 
-    /// Begins work for `key`, in place of what others wait for.
+    /// Begins work for `key`, in place of what others wait for. If it panics, that is an error of all
+    /// who wait: a source is somebody else's code.
     pub(super) fn begin(
         &mut self,
         key: K,
@@ -43,7 +44,12 @@ impl<K: Eq + Hash, T: Clone> Flights<K, T> {
             self.under_way.retain(|_, flight| flight.upgrade().is_some());
             self.sweep_at = 64 + 2 * self.under_way.len();
         }
-        let flight = work.map(|done| done.map_err(Arc::new)).boxed().shared();
+        let stopped = |_| {
+            Err(Error::new(ErrorKind::Unavailable, "loading an adapter was cut off by a panic"))
+        };
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let work = work.map(move |done| done.unwrap_or_else(stopped).map_err(Arc::new));
+        let flight = work.boxed().shared();
         if let Some(weak) = flight.downgrade() {
             self.under_way.insert(key, weak);
         }

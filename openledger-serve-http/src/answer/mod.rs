@@ -55,7 +55,9 @@ pub(crate) async fn adapter(
     if !caller.may_use(own) {
         return Err(Failure::unknown_model(model));
     }
-    let lease = desk.shelf.lease(own, &desk.metrics).await?;
+    // A source that does not answer keeps nobody longer than the engine may.
+    let lease = tokio::time::timeout(desk.limits.time, desk.shelf.lease(own, &desk.metrics));
+    let lease = lease.await.map_err(|_| Failure::late())??;
     Ok(Some((own.to_owned(), lease)))
 }
 

@@ -1,10 +1,13 @@
 //! Adapters that come, change and go while the server runs.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use openledger_model::{LoraConfig, testing};
-use openledger_serve::{AdapterOptions, Adapters, Directory, Sources};
-use openledger_serve_http::Keys;
+use futures::{FutureExt, future::BoxFuture};
+use openledger_model::{AdapterFiles, LoraConfig, testing};
+use openledger_serve::{
+    AdapterName, AdapterOptions, AdapterSource, Adapters, Directory, FileLimits, Sources,
+};
+use openledger_serve_http::{ApiLimits, Keys};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -148,4 +151,35 @@ async fn an_adapter_that_does_not_fit_is_refused_by_the_name_of_a_tensor() {
     fs::write(folder.join("adapter_model.safetensors"), b"nonsense").unwrap();
     let answer = with_key(address, "POST", "/v1/load_lora_adapter", ADMIN, &body).await;
     assert_eq!(answer.status, 422);
+}
+
+/// A source that takes requests and never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl AdapterSource for Silent {
+    fn fetch<'s, 'n, 'f>(
+        &'s self,
+        _: &'n AdapterName,
+        _: FileLimits,
+    ) -> BoxFuture<'f, openledger_core::Result<AdapterFiles>>
+    where
+        's: 'f,
+        'n: 'f,
+        Self: 'f,
+    {
+        futures::future::pending().boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_whose_source_is_silent_is_a_timeout() {
+    let sources = Sources::new().with_default(Silent);
+    let adapters = Adapters::with_options(model(), AdapterOptions::default().with_sources(sources));
+    let limits = ApiLimits::default().with_time(Duration::from_millis(50));
+    let api = api().with_limits(limits).with_adapters(adapters, None).await.unwrap();
+    let address = serve(api).await;
+    let body = json!({"model": "law", "prompt": "x"}).to_string();
+    let answer = crate::client::post(address, "/v1/completions", &body).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (504, &json!("timeout")));
 }

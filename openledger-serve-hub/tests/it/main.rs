@@ -59,7 +59,10 @@ async fn the_hub_keeps_the_contract() {
 async fn what_is_too_large_is_not_downloaded() {
     let cache = tempfile::tempdir().unwrap();
     let limits = FileLimits::default().with_weights(10);
-    let (plain, hub) = (plain().serve().await, hub().serve().await);
+    let large = 64 << 20;
+    let mut plain = plain();
+    plain.put(&format!("/base/law/{WEIGHTS}"), vec![0; large]);
+    let (plain, hub) = (plain.serve().await, hub().serve().await);
     let web = WebAdapters::new(Web::new(&format!("{}/base", plain.url)).unwrap());
     let options = HubOptions::new(cache.path()).with_endpoint(&hub.url);
     let from_hub = HubAdapters::new(Hub::new(options).unwrap());
@@ -68,6 +71,7 @@ async fn what_is_too_large_is_not_downloaded() {
         let error = source.fetch(&law, limits).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
     }
+    assert!(plain.sent() < large, "a server is left as soon as it says how much there is");
     let gets: Vec<String> = hub.gets().into_iter().filter(|path| path.ends_with(WEIGHTS)).collect();
     assert!(gets.is_empty(), "{gets:?}");
     // A server that does not say how long a file is, is cut off.

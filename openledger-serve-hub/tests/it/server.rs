@@ -4,14 +4,17 @@ use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
     convert::Infallible,
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
-    body::{Body, Frame, Incoming},
+    body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::service_fn,
 };
@@ -26,6 +29,7 @@ pub(crate) struct Server {
     status: Option<u16>,
     endless: bool,
     gets: Vec<String>,
+    sent: Arc<AtomicUsize>,
 }
 
 /// A server that runs until it is dropped.
@@ -107,8 +111,36 @@ impl Server {
         let answer = Response::builder().header("etag", etag);
         match head {
             true => answer.header("content-length", bytes.len()).body(body(Vec::new())).unwrap(),
-            false => answer.body(body(bytes)).unwrap(),
+            false => {
+                let sent = Arc::clone(&self.sent);
+                answer.body(Counted { rest: bytes.into(), sent }.boxed()).unwrap()
+            }
         }
+    }
+}
+
+/// A file, a piece at a time as the connection takes them.
+struct Counted {
+    rest: Bytes,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let len = self.rest.len().min(65_536);
+        let piece = self.rest.split_to(len);
+        self.sent.fetch_add(len, Ordering::Relaxed);
+        std::task::Poll::Ready((len > 0).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }
 
@@ -131,6 +163,11 @@ impl Serving {
     /// The paths of files that were asked for.
     pub(crate) fn gets(&self) -> Vec<String> {
         self.server.lock().unwrap().gets.clone()
+    }
+
+    /// Bytes of files that left.
+    pub(crate) fn sent(&self) -> usize {
+        self.server.lock().unwrap().sent.load(Ordering::Relaxed)
     }
 }
 

@@ -69,8 +69,9 @@ async fn files_come_back_whole(source: &dyn AdapterSource) {
 }
 
 async fn unknown_names_are_not_found(source: &dyn AdapterSource) {
-    for unknown in ["nobody", "team/nobody", "law/more", "team", "laws", "la", "Law/"] {
-        let Ok(unknown) = unknown.parse() else { continue };
+    let long = "a".repeat(256);
+    for unknown in ["nobody", "team/nobody", "law/more", "team", "laws", "la", &long] {
+        let unknown = name(unknown);
         let error = source.fetch(&unknown, FileLimits::default()).await.expect_err("unknown");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{unknown}: {error:?}");
         assert!(!error.is_retryable(), "{unknown}: {error:?}");

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{self, File, Metadata},
+    fs::{self, File, Metadata, ReadDir},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -13,6 +13,7 @@ use openledger_model::AdapterFiles;
 
 use super::{
     AdapterName, AdapterSource, FileLimits, ListAdapters,
+    gate::Gate,
     source::{AT_ONCE, not_found},
     thread::on_thread,
 };
@@ -21,15 +22,23 @@ use super::{
 const MAX_DEPTH: usize = 4;
 /// The most entries of folders that are looked at to list them.
 const MAX_ENTRIES: usize = 1 << 17;
+/// The most adapters of a folder that are read at a time: more would wait for the disk.
+const MAX_READS: usize = 16;
+/// How much is read before it is asked whether anybody waits for it still: 4 MiB.
+const AT_A_TIME: u64 = 4 << 20;
 
 /// Adapters in a folder: `law` is the folder `law` in it, with PEFT's two files.
 ///
 /// Nothing outside the folder is read, whatever its links point to. If a file changes while the two are
 /// read they are read once more, and then it is an error. An adapter of which one file was replaced and
 /// the other not yet looks like any other: whoever replaces one renames its folder, which is one step.
+///
+/// At most 16 adapters are read at a time, by all clones together, and what nobody waits for any more is
+/// read no further.
 #[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
+    reading: Gate,
 }
 
 impl Directory {
@@ -45,12 +54,18 @@ impl Directory {
         };
         let root = path.canonicalize().map_err(failed)?;
         match root.is_dir() {
-            true => Ok(Self { root }),
+            // Who waits takes neither a thread nor memory.
+            true => Ok(Self { root, reading: Gate::new(MAX_READS, usize::MAX) }),
             false => Err(Error::invalid(format!("`{}` is no folder", path.display()))),
         }
     }
 
-    fn read(&self, name: &AdapterName, limits: FileLimits) -> Result<AdapterFiles> {
+    fn read(
+        &self,
+        name: &AdapterName,
+        limits: FileLimits,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<AdapterFiles> {
         let stamps = || {
             Ok::<_, Error>([
                 self.stamp(name, AdapterFiles::CONFIG)?,
@@ -59,8 +74,10 @@ impl Directory {
         };
         for _ in 0..2 {
             let before = stamps()?;
-            let (config, config_read) = self.read_file(name, AdapterFiles::CONFIG, limits)?;
-            let (weights, weights_read) = self.read_file(name, AdapterFiles::WEIGHTS, limits)?;
+            let (config, config_read) =
+                self.read_file(name, AdapterFiles::CONFIG, limits, wanted)?;
+            let (weights, weights_read) =
+                self.read_file(name, AdapterFiles::WEIGHTS, limits, wanted)?;
             if before == [config_read, weights_read] && before == stamps()? {
                 return Ok(AdapterFiles::new(config, weights));
             }
@@ -74,10 +91,11 @@ impl Directory {
         name: &AdapterName,
         file: &str,
         limits: FileLimits,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(Vec<u8>, Stamp)> {
         let failed = |e: io::Error| failed(name, file, e);
         let path = self.find(name, file)?;
-        let mut opened = File::open(&path).map_err(failed)?;
+        let opened = File::open(&path).map_err(failed)?;
         let found = opened.metadata().map_err(failed)?;
         // Links may have changed since: what was opened must be what is inside.
         let stamp = Stamp::of(&found);
@@ -88,7 +106,16 @@ impl Directory {
         limits.check(name, file, found.len())?;
         let most = limits.of(file);
         let mut bytes = Vec::with_capacity(found.len().min(AT_ONCE) as usize);
-        (&mut opened).take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+        let mut rest = opened.take(most.saturating_add(1));
+        loop {
+            if !wanted() {
+                let message = format!("nobody waits for `{name}` any more");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            if rest.by_ref().take(AT_A_TIME).read_to_end(&mut bytes).map_err(failed)? == 0 {
+                break;
+            }
+        }
         limits.check(name, file, bytes.len() as u64)?;
         Ok((bytes, stamp))
     }
@@ -114,20 +141,31 @@ impl Directory {
         found.map(|found| Stamp::of(&found)).map_err(|e| failed(name, file, e))
     }
 
-    fn walk(&self) -> Result<Vec<AdapterName>> {
+    /// Lists the names of adapters in the folders that `open` opens.
+    fn walk(&self, open: impl Fn(&Path) -> io::Result<ReadDir>) -> Result<Vec<AdapterName>> {
         let (mut names, mut looked) = (Vec::new(), 0);
         let mut folders = vec![(self.root.clone(), String::new(), 0)];
         while let Some((folder, prefix, depth)) = folders.pop() {
             let unread = |e: io::Error| {
                 Error::new(kind_of(&e), "cannot list the folder of adapters").with_source(e)
             };
-            for entry in fs::read_dir(&folder).map_err(unread)? {
+            let entries = match open(&folder) {
+                Ok(entries) => entries,
+                // One folder that is gone or not for us (`lost+found`) takes no other with it.
+                Err(_) if depth > 0 => continue,
+                Err(e) => return Err(unread(e)),
+            };
+            for entry in entries {
                 looked += 1;
                 if looked > MAX_ENTRIES {
                     let message = format!("the folder of adapters has over {MAX_ENTRIES} entries");
                     return Err(Error::new(ErrorKind::Limit, message));
                 }
-                let entry = entry.map_err(unread)?;
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(_) if depth > 0 => break,
+                    Err(e) => return Err(unread(e)),
+                };
                 let Some(part) = entry.file_name().to_str().map(str::to_owned) else { continue };
                 let Ok(name) = format!("{prefix}{part}").parse::<AdapterName>() else { continue };
                 // Links are followed to adapters, and not to more folders: those may be circles.
@@ -149,7 +187,8 @@ impl Directory {
 impl AdapterSource for Directory {
     async fn fetch(&self, name: &AdapterName, limits: FileLimits) -> Result<AdapterFiles> {
         let (this, name) = (self.clone(), name.clone());
-        on_thread(move || this.read(&name, limits)).await
+        let permit = self.reading.pass().await?;
+        on_thread(permit, move |wanted| this.read(&name, limits, wanted)).await
     }
 }
 
@@ -157,7 +196,8 @@ impl AdapterSource for Directory {
 impl ListAdapters for Directory {
     async fn list(&self) -> Result<Vec<AdapterName>> {
         let this = self.clone();
-        on_thread(move || this.walk()).await
+        let permit = self.reading.pass().await?;
+        on_thread(permit, move |_| this.walk(|folder| fs::read_dir(folder))).await
     }
 }
 
@@ -202,7 +242,10 @@ fn failed(name: &AdapterName, file: &str, e: io::Error) -> Error {
 
 fn kind_of(e: &io::Error) -> ErrorKind {
     match e.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
+        // Under a name that is too long to be one there is nothing.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+            ErrorKind::NotFound
+        }
         io::ErrorKind::PermissionDenied => ErrorKind::Denied,
         _ => ErrorKind::Unavailable,
     }
@@ -210,6 +253,8 @@ fn kind_of(e: &io::Error) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const CONFIG: &str = AdapterFiles::CONFIG;
@@ -221,6 +266,10 @@ mod tests {
 
     fn put(folder: &Path) {
         AdapterFiles::new(b"{}".to_vec(), b"weights".to_vec()).write(folder).unwrap();
+    }
+
+    fn read(directory: &Directory, text: &str) -> Result<AdapterFiles> {
+        directory.read(&name(text), FileLimits::default(), &|| true)
     }
 
     #[test]
@@ -240,11 +289,14 @@ mod tests {
         link(&outside.path().join("secret").join(WEIGHTS), &format!("file/{WEIGHTS}"));
         let directory = Directory::open(inside.path()).unwrap();
         for hostile in ["folder", "file"] {
-            let error = directory.read(&name(hostile), FileLimits::default()).unwrap_err();
+            let error = read(&directory, hostile).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
         }
-        assert!(directory.read(&name("alias"), FileLimits::default()).is_ok());
-        assert_eq!(directory.walk().unwrap(), [name("alias"), name("law")]);
+        assert!(read(&directory, "alias").is_ok());
+        assert_eq!(
+            directory.walk(|folder| fs::read_dir(folder)).unwrap(),
+            [name("alias"), name("law")]
+        );
     }
 
     #[test]
@@ -252,14 +304,70 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("law").join(CONFIG)).unwrap();
         let directory = Directory::open(root.path()).unwrap();
-        let error = directory.read(&name("law"), FileLimits::default()).unwrap_err();
+        let error = read(&directory, "law").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(!error.report().contains(root.path().to_str().unwrap()), "no path is told");
         fs::write(root.path().join("plain"), b"x").unwrap();
-        let error = directory.read(&name("plain"), FileLimits::default()).unwrap_err();
+        let error = read(&directory, "plain").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        let long = "a".repeat(256);
+        assert_eq!(read(&directory, &long).unwrap_err().kind(), ErrorKind::NotFound);
         assert!(Directory::open(root.path().join("plain")).is_err());
         assert!(Directory::open(root.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pipe_that_nobody_writes_to_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        put(&root.path().join("law"));
+        for file in [CONFIG, WEIGHTS] {
+            let path = root.path().join("law").join(file);
+            fs::remove_file(&path).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+        }
+        let directory = Directory::open(root.path()).unwrap();
+        assert_eq!(read(&directory, "law").unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(directory.walk(|folder| fs::read_dir(folder)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_read_no_further() {
+        let root = tempfile::tempdir().unwrap();
+        let large = AdapterFiles::new(b"{}".to_vec(), vec![0; 3 * AT_A_TIME as usize]);
+        large.write(root.path().join("law")).unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let asked = Cell::new(0);
+        let wanted = |until: usize| {
+            asked.set(asked.get() + 1);
+            asked.get() <= until
+        };
+        let read = |until| directory.read(&name("law"), FileLimits::default(), &|| wanted(until));
+        assert_eq!(read(usize::MAX).unwrap(), large);
+        let all = asked.replace(0);
+        assert_eq!(read(all - 2).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(asked.get(), all - 1, "it left as soon as it was told");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_hides_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        put(&root.path().join("law"));
+        put(&root.path().join("team/health"));
+        fs::create_dir(root.path().join("lost+found")).unwrap();
+        let directory = Directory::open(root.path()).unwrap();
+        let denied = |which: &str| {
+            let which = which.to_owned();
+            move |folder: &Path| match folder.ends_with(&which) {
+                true => Err(io::ErrorKind::PermissionDenied.into()),
+                false => fs::read_dir(folder),
+            }
+        };
+        let expected = [name("law"), name("team/health")];
+        assert_eq!(directory.walk(denied("lost+found")).unwrap(), expected);
+        let root = directory.root.file_name().unwrap().to_str().unwrap();
+        assert_eq!(directory.walk(denied(root)).unwrap_err().kind(), ErrorKind::Denied);
     }
 
     #[test]

@@ -31,10 +31,12 @@ impl<K: Clone + Eq + Hash> Failures<K> {
         Self { first, longest: longest.max(first), by_key: HashMap::new() }
     }
 
-    /// Returns the error again, while it is remembered.
+    /// Returns the error again, while it is remembered; if it may pass, with how long that is.
     pub(super) fn check(&self, key: &K, now: Instant) -> Option<Error> {
         let failure = self.by_key.get(key)?;
-        (now < failure.until).then(|| again(&failure.error))
+        let left = failure.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        let error = again(&failure.error);
+        Some(if error.is_retryable() { error.with_retry_after(left) } else { error })
     }
 
     pub(super) fn note(&mut self, key: K, error: &Error, now: Instant) {
@@ -68,7 +70,12 @@ impl<K: Clone + Eq + Hash> Failures<K> {
 
 /// Says an error once more: several wait for one load, and an error has one owner.
 pub(crate) fn again(error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.to_string()).with_retryable(error.is_retryable());
+    let copy = Error::new(error.kind(), error.to_string());
+    let copy = match error.retry_after() {
+        Some(wait) => copy.with_retry_after(wait),
+        None => copy,
+    };
+    let copy = copy.with_retryable(error.is_retryable());
     let report = error.report();
     match report.strip_prefix(&format!("{error}: ")) {
         Some(reasons) => copy.with_source(reasons),
@@ -101,6 +108,21 @@ mod tests {
         failures.note("law", &error, after(now));
         failures.forget(&"law");
         assert!(failures.check(&"law", after(now)).is_none());
+    }
+
+    #[test]
+    fn what_may_pass_says_when_it_is_tried_again() {
+        let start = Instant::now();
+        let (nine, six) = (Duration::from_secs(9), Duration::from_secs(6));
+        let mut failures = Failures::new(nine, nine);
+        let busy = Error::new(ErrorKind::Limit, "busy").with_retry_after(six);
+        assert_eq!(again(&busy).retry_after(), Some(six), "to all who waited for it");
+        assert!(!again(&busy.with_retryable(false)).is_retryable());
+        failures.note("law", &Error::new(ErrorKind::Unavailable, "away"), start);
+        let told = failures.check(&"law", start + Duration::from_secs(3)).unwrap();
+        assert_eq!(told.retry_after(), Some(six));
+        failures.note("low", &Error::new(ErrorKind::NotFound, "none"), start);
+        assert!(!failures.check(&"low", start).unwrap().is_retryable());
     }
 
     #[test]

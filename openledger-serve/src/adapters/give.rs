@@ -45,7 +45,8 @@ impl Adapters {
             Some(ready) => ready,
             None => {
                 let limits = Limits::new(&self.0.options);
-                self.0.admit(recipe.prepare(self.0.model.network(), limits)?)?
+                let prepared = recipe.prepare(self.0.model.network(), limits);
+                self.0.admit(prepared.map_err(|unfit| unfit.error)?)?
             }
         };
         let before = self.0.lock().give(alias, state::Origin::Held(material), &ready.lease);
@@ -95,12 +96,8 @@ impl Adapters {
     /// Those of [`lease`](Self::lease), and [`ErrorKind::Conflict`] if the name was given to another
     /// meanwhile. The name then names what it named.
     pub async fn load(&self, name: &str) -> Result<Lease> {
-        let origin = self.0.lock().aliases.get(name).map(|alias| alias.origin.clone());
-        let origin = match origin {
-            Some(origin) => origin,
-            None => state::Origin::Source(self.0.options.sources.parse(name)?),
-        };
-        let located = self.0.realise(&origin, true).await?;
+        let (origin, asked) = self.0.origin(&mut self.0.lock(), name)?;
+        let located = self.0.realise(&origin, asked, true).await?;
         let id = located.recipe.id();
         self.0.lock().failures.forget(&state::Failed::Prepare(id));
         let lease = self.0.prepare_named(name, located).await?;
@@ -111,15 +108,17 @@ impl Adapters {
         }
     }
 
-    /// Takes a name away, with its pin; running answers keep their adapter. A name that a source knows
-    /// comes back when it is asked for.
+    /// Takes a name away, with its pin; whoever holds a lease keeps the adapter, and whoever waits for
+    /// one still gets it. A name that a source knows comes back when it is asked for after that.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`].
     pub fn unload(&self, name: &str) -> Result<()> {
         let (alias, left) = {
             let mut state = self.0.lock();
-            let alias = state.aliases.remove(name).ok_or_else(|| not_found(name))?;
+            let mut alias = state.take_away(name).ok_or_else(|| not_found(name))?;
+            // A pin is a lease like any other.
+            drop(alias.pinned.take());
             // What nobody names is kept no longer than it is leased.
             let named = state.aliases.values().any(|other| other.id == alias.id);
             let id = alias.id;
@@ -168,9 +167,12 @@ impl Inner {
             Origin::Named(name) => state::Origin::Source(self.options.sources.parse(&name)?),
             Origin::Composed(compose) => state::Origin::Composed(compose),
         };
-        let Located { recipe, .. } = self.realise(&origin, true).await?;
+        let asked = self.lock().next_turn();
+        let Located { recipe, .. } = self.realise(&origin, asked, true).await?;
         self.lock().failures.forget(&state::Failed::Prepare(recipe.id()));
-        Ok((origin, self.prepare(recipe).await?))
+        let lease = self.prepare(recipe).await?;
+        self.lock().forget_failures(&origin);
+        Ok((origin, lease))
     }
 
     /// Counts an adapter of the application's as being in memory.

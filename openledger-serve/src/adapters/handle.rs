@@ -23,14 +23,17 @@ use crate::Lease;
 ///
 /// # Contract
 /// - An unknown name is [`ErrorKind::NotFound`](openledger_core::ErrorKind::NotFound), never the base
-///   model. So is one that does not fit the model never served in part.
+///   model. An adapter that does not fit the model is an error that says what does not, and is never
+///   served in part.
 /// - A [`Lease`] names content. Whatever becomes of the name, who holds one keeps the adapter.
 /// - What is kept stays within its bytes, and what is leased is kept. What is being loaded comes on
-///   top, and that is bounded in number. When everything ready is leased, another adapter is
+///   top, and that is bounded: what is fetched and made ready at a time, and of what waits in between
+///   as much as memory holds once more, or as many adapters as are fetched at a time. Over that, and
+///   when everything ready is leased, another adapter is
 ///   [`ErrorKind::Limit`](openledger_core::ErrorKind::Limit), retryable, at once: waiting is the
 ///   caller's, who knows for how long.
-/// - Many who ask for one adapter share one load. A load runs on its own thread, never on the engine's,
-///   and ends when nobody waits for it any more.
+/// - Many who ask for one adapter share one load. A load runs on its own thread, never on the engine's.
+///   A fetch ends when nobody waits for it any more; what is being made ready then is finished and kept.
 /// - A failure is told again for some seconds without another try, and never for ever.
 /// - A name goes on naming what was loaded, though its source may have changed, until
 ///   [`load`](Self::load) is called or all of it has left memory.
@@ -66,6 +69,8 @@ pub(super) struct Inner {
     pub(super) options: AdapterOptions,
     pub(super) fetching: Gate,
     pub(super) preparing: Gate,
+    /// For compositions that take minutes.
+    pub(super) composing: Gate,
     state: Mutex<State>,
 }
 
@@ -80,7 +85,8 @@ impl Adapters {
         let state = Mutex::new(State::new(&options));
         let fetching = Gate::new(options.max_fetches, options.max_waiting);
         let preparing = Gate::new(options.max_preparations, options.max_waiting);
-        Self(Arc::new(Inner { model, options, fetching, preparing, state }))
+        let composing = Gate::new(1, options.max_waiting);
+        Self(Arc::new(Inner { model, options, fetching, preparing, composing, state }))
     }
 
     /// Returns the base model.
@@ -122,8 +128,9 @@ impl Adapters {
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a part that is itself composed:
     /// name its parts.
     pub async fn compose(&self, compose: &Compose) -> Result<Lease> {
+        let asked = self.0.lock().next_turn();
         let Located { recipe, .. } =
-            self.0.realise(&Origin::Composed(compose.clone()), false).await?;
+            self.0.realise(&Origin::Composed(compose.clone()), asked, false).await?;
         let now = self.0.options.clock.now();
         {
             let mut state = self.0.lock();

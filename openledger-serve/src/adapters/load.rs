@@ -1,4 +1,4 @@
-//! From a name to a lease: what waits.
+//! From a name to what an adapter is made of: what waits for a source.
 
 use std::sync::Arc;
 
@@ -9,12 +9,11 @@ use openledger_model::AdapterFiles;
 use super::{
     Compose, Sources,
     handle::Inner,
-    recipe::{Limits, Material, Ready, Recipe},
+    recipe::{Material, Recipe},
     sources::SourceName,
-    state::{Failed, Fetched, Origin, Turn, no_room},
+    state::{Failed, Fetched, Origin, State, Turn},
     thread::on_thread,
 };
-use crate::Lease;
 
 /// Where an adapter was found, and when.
 #[derive(Debug)]
@@ -28,53 +27,63 @@ impl Inner {
     /// Finds what `name` names, in memory or at its source.
     pub(super) async fn locate(self: &Arc<Self>, name: &str) -> Result<Located> {
         let now = self.options.clock.now();
-        let origin = {
+        let (origin, asked) = {
             let mut state = self.lock();
-            let origin = match state.aliases.get(name) {
-                Some(alias) => alias.origin.clone(),
-                None => Origin::Source(self.options.sources.parse(name)?),
-            };
+            let (origin, asked) = self.origin(&mut state, name)?;
             if let Some(Fetched { material, turn }) = state.take_memory(name, now) {
                 return Ok(Located { origin, recipe: Recipe::One(material), turn });
             }
-            origin
+            (origin, asked)
         };
-        self.realise(&origin, false).await
+        self.realise(&origin, asked, false).await
     }
 
-    /// Finds what is at `origin`; with `fresh` what is there now, not what was.
-    pub(super) async fn realise(self: &Arc<Self>, origin: &Origin, fresh: bool) -> Result<Located> {
+    /// Says where what `name` names comes from, and that this was asked now.
+    pub(super) fn origin(&self, state: &mut State, name: &str) -> Result<(Origin, Turn)> {
+        let origin = match state.aliases.get(name) {
+            Some(alias) => alias.origin.clone(),
+            None => Origin::Source(self.options.sources.parse(name)?),
+        };
+        Ok((origin, state.next_turn()))
+    }
+
+    /// Finds what is at `origin`, which was `asked` for then; with `fresh` what is there now, not what
+    /// was.
+    pub(super) async fn realise(
+        self: &Arc<Self>,
+        origin: &Origin,
+        asked: Turn,
+        fresh: bool,
+    ) -> Result<Located> {
         let (recipe, turn) = match origin {
             Origin::Composed(Compose { parts, combine }) => {
-                let turn = self.lock().next_turn();
+                // What cannot be is not fetched for.
+                combine.check(parts.iter().map(|(_, coefficient)| *coefficient))?;
                 let parts = parts.iter().map(|(name, coefficient)| {
                     let (this, name, coefficient) = (Arc::clone(self), name.clone(), *coefficient);
                     async move { Ok::<_, Error>((this.part(&name, fresh).await?, coefficient)) }
                 });
-                (Recipe::Several(*combine, try_join_all(parts).await?), turn)
+                (Recipe::Several(*combine, try_join_all(parts).await?), asked)
             }
             single => {
                 let Fetched { material, turn } = self.single(single, fresh).await?;
                 (Recipe::One(material), turn)
             }
         };
-        Ok(Located { origin: origin.clone(), recipe, turn })
+        // What the name was given to meanwhile is later, and so is its being taken away.
+        Ok(Located { origin: origin.clone(), recipe, turn: turn.min(asked) })
     }
 
     /// Finds a part of a composition.
     async fn part(self: &Arc<Self>, name: &str, fresh: bool) -> Result<Material> {
         let now = self.options.clock.now();
-        let origin = {
+        let (origin, asked) = {
             let mut state = self.lock();
             let known = state.take_memory(name, now).filter(|_| !fresh);
             if let Some(Fetched { material, .. }) = known {
                 return Ok(material);
             }
-            let known = state.aliases.get(name).map(|alias| alias.origin.clone());
-            match known {
-                Some(origin) => origin,
-                None => Origin::Source(self.options.sources.parse(name)?),
-            }
+            self.origin(&mut state, name)?
         };
         if let Origin::Composed(_) = origin {
             let message = format!("`{name}` is composed itself: name its parts");
@@ -84,7 +93,7 @@ impl Inner {
         let mut state = self.lock();
         if !state.aliases.contains_key(name) {
             // Whoever asks for it next finds it in memory.
-            state.settle(name, (&origin, material.id(), turn), None);
+            state.settle(name, (&origin, material.id(), turn.min(asked)), None);
         }
         Ok(material)
     }
@@ -108,6 +117,11 @@ impl Inner {
             match under_way {
                 Some(flight) => flight,
                 None => {
+                    // It may be here, and the name not settled yet.
+                    let here = state.take_found(name, now).filter(|_| !fresh);
+                    if let Some(here) = here {
+                        return Ok(here);
+                    }
                     let known = state.failures.check(&failed, now).filter(|_| !fresh);
                     if let Some(error) = known {
                         return Err(error);
@@ -122,16 +136,19 @@ impl Inner {
     }
 
     async fn fetch_now(self: Arc<Self>, name: SourceName, turn: Turn) -> Result<Fetched> {
-        let permit =
-            self.fetching.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
+        let permit = self.fetching.pass().await;
+        let most = self.options.max_fetches;
+        let permit = permit
+            .and_then(|permit| self.lock().check_loose(most).map(|()| permit))
+            .inspect_err(|_| self.lock().counts.refusals += 1)?;
         let began = self.options.clock.now();
         let files = async {
             let files = self.options.sources.fetch(&name, self.options.files).await?;
             Sources::check(&name, &files, self.options.files)?;
-            on_thread(move || Ok((files.id(), Arc::new(files)))).await
+            // Hashing what nobody waits for any more counts as a fetch until its end.
+            on_thread(permit, move |_| Ok((files.id(), Arc::new(files)))).await
         };
         let fetched: Result<(AdapterId, Arc<AdapterFiles>)> = files.await;
-        drop(permit);
         let now = self.options.clock.now();
         let (result, left) = {
             let mut state = self.lock();
@@ -139,10 +156,16 @@ impl Inner {
                 Ok((id, files)) => {
                     state.counts.fetches += 1;
                     state.counts.fetching += now.saturating_duration_since(began);
-                    state.failures.forget(&Failed::Fetch(name));
-                    let material = Material::Files(id, files);
-                    // What has no room in memory is fetched again when it is asked for again.
-                    let left = state.memory.keep(id, material.clone(), now).unwrap_or_default();
+                    let material = Material::Files(id, Arc::clone(&files));
+                    state.keep_found(&name, id, turn);
+                    let left = match state.memory.keep(id, material.clone(), now) {
+                        Ok(left) => left,
+                        // It is fetched again when it is asked for again.
+                        Err(_) => {
+                            state.loose.push(Arc::downgrade(&files));
+                            Vec::new()
+                        }
+                    };
                     (Ok(Fetched { material, turn }), left)
                 }
                 Err(error) => {
@@ -154,122 +177,5 @@ impl Inner {
         };
         drop(left);
         result
-    }
-
-    /// Makes ready what `name` names, and lets it name that from then on.
-    pub(super) async fn prepare_named(
-        self: &Arc<Self>,
-        name: &str,
-        located: Located,
-    ) -> Result<Lease> {
-        let Located { origin, recipe, turn } = located;
-        let id = recipe.id();
-        let prepared = self.prepare(recipe).await;
-        let now = self.options.clock.now();
-        let mut state = self.lock();
-        let dropped = match &prepared {
-            Ok(lease) => state.settle(name, (&origin, id, turn), Some(lease)),
-            // It is in memory, so that the next try needs no source.
-            Err(error) if error.is_retryable() => {
-                let new = !state.aliases.contains_key(name);
-                new.then(|| state.settle(name, (&origin, id, turn), None)).flatten()
-            }
-            Err(error) => {
-                if let Origin::Source(source) = origin {
-                    state.failures.note(Failed::Fetch(source), error, now);
-                }
-                None
-            }
-        };
-        drop(state);
-        drop(dropped);
-        prepared
-    }
-
-    /// Makes an adapter ready, unless it is.
-    pub(super) async fn prepare(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
-        let now = self.options.clock.now();
-        let id = recipe.id();
-        let flight = {
-            let mut state = self.lock();
-            if let Some(ready) = state.ready.take(id, now) {
-                return Ok(ready.lease);
-            }
-            match state.preparations.join(&id) {
-                Some(flight) => flight,
-                None => {
-                    if let Some(error) = state.failures.check(&Failed::Prepare(id), now) {
-                        return Err(error);
-                    }
-                    let work = Arc::clone(self).prepare_now(recipe);
-                    state.preparations.begin(id, work)
-                }
-            }
-        };
-        Ok(flight.land().await?.lease)
-    }
-
-    async fn prepare_now(self: Arc<Self>, recipe: Recipe) -> Result<Ready> {
-        // While all that is ready is leased, no work is done for nothing.
-        self.check_room(1)?;
-        let permit =
-            self.preparing.pass().await.inspect_err(|_| self.lock().counts.refusals += 1)?;
-        let began = self.options.clock.now();
-        let (id, parts) = (recipe.id(), recipe.parts());
-        let (model, limits) = (Arc::clone(&self.model), Limits::new(&self.options));
-        let prepared = on_thread(move || {
-            let prepared = recipe.prepare(model.network(), limits);
-            // Work that nobody waits for any more counts as work until its end.
-            drop(permit);
-            prepared
-        });
-        let prepared = prepared.await;
-        let now = self.options.clock.now();
-        match prepared {
-            Ok(ready) => {
-                {
-                    let mut state = self.lock();
-                    state.counts.preparations += 1;
-                    state.counts.preparing += now.saturating_duration_since(began);
-                    state.failures.forget(&Failed::Prepare(id));
-                }
-                self.admit(ready)
-            }
-            Err(error) => {
-                let mut state = self.lock();
-                state.counts.failures += 1;
-                state.failures.note(Failed::Prepare(id), &error, now);
-                // Its source may have a better one by the next try.
-                let left: Vec<_> = parts.iter().map(|part| state.distrust(*part)).collect();
-                drop(state);
-                drop(left);
-                Err(error)
-            }
-        }
-    }
-
-    /// Keeps what is ready, in the place of what nobody leases.
-    pub(super) fn admit(&self, ready: Ready) -> Result<Ready> {
-        let now = self.options.clock.now();
-        let id = ready.lease.id();
-        let left = {
-            let mut state = self.lock();
-            if let Some(known) = state.ready.take(id, now) {
-                return Ok(known);
-            }
-            state.ready.keep(id, ready.clone(), now).map_err(|full| {
-                state.counts.refusals += 1;
-                no_room(full)
-            })?
-        };
-        drop(left);
-        Ok(ready)
-    }
-
-    fn check_room(&self, bytes: u64) -> Result<()> {
-        let mut state = self.lock();
-        let Err(full) = state.ready.check_room(bytes) else { return Ok(()) };
-        state.counts.refusals += 1;
-        Err(no_room(full))
     }
 }

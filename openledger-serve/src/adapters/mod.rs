@@ -25,11 +25,14 @@ mod load;
 mod name;
 mod objects;
 mod options;
+mod prepare;
 mod recipe;
 mod residency;
 mod source;
 mod sources;
 mod state;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod tier;
 

@@ -29,7 +29,8 @@ pub struct AdapterOptions {
     pub precision: AdapterPrecision,
     /// How many are fetched at a time: 8.
     pub max_fetches: usize,
-    /// How many are made ready at a time, each on a thread of its own: 2.
+    /// How many are made ready at a time, each on a thread of its own: 2. Of compositions that take
+    /// minutes (TIES, DARE) one more.
     pub max_preparations: usize,
     /// How many wait for either; more are refused: 1,024.
     pub max_waiting: usize,

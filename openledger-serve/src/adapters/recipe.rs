@@ -24,6 +24,14 @@ pub(super) enum Recipe {
     Several(Combine, Vec<(Material, f64)>),
 }
 
+/// Why nothing came of a recipe.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) error: Error,
+    /// What is wrong by itself, and not only together with the rest.
+    pub(super) part: Option<AdapterId>,
+}
+
 /// An adapter to multiply by.
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
@@ -73,38 +81,49 @@ impl Recipe {
         }
     }
 
-    /// Names what goes in.
-    pub(super) fn parts(&self) -> Vec<AdapterId> {
-        match self {
-            Self::One(material) => vec![material.id()],
-            Self::Several(_, parts) => parts.iter().map(|(part, _)| part.id()).collect(),
-        }
+    /// Whether it takes whole weights apart, which may be minutes.
+    pub(super) const fn takes_long(&self) -> bool {
+        matches!(self, Self::Several(Combine::Ties { .. } | Combine::Dare { .. }, _))
     }
 
     /// Parses, checks, composes and packs: milliseconds, or more for a composition that is not a sum.
     ///
     /// # Errors
     /// Those of [`Adapter::load`] and [`Combine::adapters`]; [`ErrorKind::Limit`].
-    pub(super) fn prepare(&self, network: &Network, limits: Limits) -> Result<Ready> {
-        let adapter = match self {
-            Self::One(material) => material.load(network, limits)?,
+    pub(super) fn prepare(&self, network: &Network, limits: Limits) -> Result<Ready, Unfit> {
+        let load = |part: &Material| {
+            let unfit = |error| Unfit { error, part: Some(part.id()) };
+            part.load(network, limits).map_err(unfit)
+        };
+        match self {
+            Self::One(material) => {
+                let unfit = |error| Unfit { error, part: Some(material.id()) };
+                Ready::new(network, &*load(material)?, limits).map_err(unfit)
+            }
             Self::Several(combine, parts) => {
+                let unfit = |error| Unfit { error, part: None };
                 let parts = parts
                     .iter()
-                    .map(|(part, coefficient)| Ok((part.load(network, limits)?, *coefficient)))
-                    .collect::<Result<Vec<(Arc<Adapter>, f64)>>>()?;
+                    .map(|(part, coefficient)| Ok((load(part)?, *coefficient)))
+                    .collect::<Result<Vec<(Arc<Adapter>, f64)>, Unfit>>()?;
                 let parts: Vec<(&Adapter, f64)> =
                     parts.iter().map(|(part, coefficient)| (&**part, *coefficient)).collect();
-                Arc::new(combine.adapters(network, &parts)?.adapter)
+                let composed = combine.adapters(network, &parts).map_err(unfit)?;
+                Ready::new(network, &composed.adapter, limits).map_err(unfit)
             }
-        };
+        }
+    }
+}
+
+impl Ready {
+    fn new(network: &Network, adapter: &Adapter, limits: Limits) -> Result<Self> {
         let mut ranks: Vec<usize> = adapter.lora().pairs().map(|(_, pair)| pair.rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
         limits.check_rank(ranks.last().copied().unwrap_or(0))?;
-        let lease = Lease::with_precision(network, &adapter, limits.precision);
+        let lease = Lease::with_precision(network, adapter, limits.precision);
         limits.check_bytes(lease.bytes() as u64)?;
-        Ok(Ready { lease, ranks: ranks.into() })
+        Ok(Self { lease, ranks: ranks.into() })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
+use openledger_model::AdapterFiles;
 
 use super::{
     AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
@@ -26,8 +27,17 @@ pub(super) struct State {
     pub(super) preparations: Flights<AdapterId, Ready>,
     pub(super) failures: Failures<Failed>,
     pub(super) counts: AdapterCounts,
+    /// What sources gave lately, and when it was asked for.
+    found: HashMap<SourceName, (AdapterId, Turn)>,
     turn: Turn,
+    /// What was fetched and found no room in memory, because all there waits to be made ready, too.
+    pub(super) loose: Vec<Weak<AdapterFiles>>,
+    /// Bytes, ready, of what was made ready and found no room.
+    refused: HashMap<AdapterId, u64>,
+    /// When a name was last taken away.
+    unloaded: Turn,
     sweep_at: usize,
+    sweep_found_at: usize,
 }
 
 /// Which of two things happened later.
@@ -79,8 +89,13 @@ impl State {
             preparations: Flights::new(),
             failures: Failures::new(first, longest),
             counts: AdapterCounts::default(),
+            found: HashMap::new(),
+            loose: Vec::new(),
+            refused: HashMap::new(),
             turn: Turn(0),
+            unloaded: Turn(0),
             sweep_at: 1024,
+            sweep_found_at: 1024,
         }
     }
 
@@ -101,7 +116,81 @@ impl State {
         Some(Fetched { material: self.memory.take(id, now)?, turn })
     }
 
-    /// Lets `alias` name `id`, unless it was given to something later than `turn`.
+    /// Remembers what a source gave, so that it is found in memory by whoever asks before a name is
+    /// settled.
+    pub(super) fn keep_found(&mut self, name: &SourceName, id: AdapterId, turn: Turn) {
+        if self.found.get(name).is_some_and(|(_, known)| *known > turn) {
+            return;
+        }
+        if self.found.len() >= self.sweep_found_at {
+            let memory = &self.memory;
+            self.found.retain(|_, (id, _)| memory.contains(*id));
+            self.sweep_found_at = 1024 + 2 * self.found.len();
+        }
+        self.found.insert(name.clone(), (id, turn));
+    }
+
+    /// Takes what a source gave, if it is in memory still and no name was taken away since.
+    pub(super) fn take_found(&mut self, name: &SourceName, now: Instant) -> Option<Fetched> {
+        let &(id, turn) = self.found.get(name).filter(|(_, turn)| *turn > self.unloaded)?;
+        Some(Fetched { material: self.memory.take(id, now)?, turn })
+    }
+
+    /// Refuses to fetch more while what has no room in memory is as many adapters as are fetched at a
+    /// time, and as many bytes as there is room for.
+    pub(super) fn check_loose(&mut self, most: usize) -> Result<()> {
+        self.loose.retain(|files| files.strong_count() > 0);
+        if self.loose.len() < most {
+            return Ok(());
+        }
+        let held: Vec<_> = self.loose.iter().filter_map(Weak::upgrade).collect();
+        let bytes: usize = held.iter().map(|files| files.config.len() + files.weights.len()).sum();
+        let budget = self.memory.budget();
+        if (bytes as u64) < budget {
+            return Ok(());
+        }
+        let count = held.len();
+        let message = format!(
+            "{count} adapters wait to be made ready, {bytes} bytes over the {budget} for memory"
+        );
+        Err(Error::new(ErrorKind::Limit, message).with_retryable(true))
+    }
+
+    /// Checks that `id` would find room among what is ready, as far as its size is known.
+    pub(super) fn check_room(&mut self, id: AdapterId) -> Result<()> {
+        let bytes = self.refused.get(&id).copied().unwrap_or(1);
+        self.ready.check_room(bytes).map_err(|full| {
+            self.counts.refusals += 1;
+            no_room(full)
+        })
+    }
+
+    /// Keeps what is ready, in the place of what nobody leases; returns that, for the caller to drop.
+    pub(super) fn keep_ready(&mut self, ready: Ready, now: Instant) -> Result<Vec<Ready>> {
+        let (id, bytes) = (ready.lease.id(), ready.bytes());
+        let kept = self.ready.keep(id, ready, now);
+        if kept.is_ok() {
+            self.refused.remove(&id);
+        } else {
+            // The work was for nothing, and is not done again until there is room.
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.clear();
+            }
+            self.refused.insert(id, bytes);
+            self.counts.refusals += 1;
+        }
+        kept.map_err(no_room)
+    }
+
+    /// Takes a name away, and from whoever asked for it before what it would be given again for.
+    pub(super) fn take_away(&mut self, name: &str) -> Option<Alias> {
+        let alias = self.aliases.remove(name)?;
+        self.unloaded = self.next_turn();
+        Some(alias)
+    }
+
+    /// Lets `alias` name `id`, unless it was given to something later than `turn`, or is not known and
+    /// may have been taken away since.
     ///
     /// Returns what it kept ready, for the caller to drop.
     pub(super) fn settle(
@@ -122,6 +211,10 @@ impl State {
                 .zip(ready)
                 .map(|(pin, l)| std::mem::replace(pin, l.clone()));
         }
+        // Which names were taken away is not kept: any may have been.
+        if turn <= self.unloaded {
+            return None;
+        }
         self.sweep();
         let alias = Arc::from(alias);
         let new = Alias { origin: origin.clone(), id, turn, pinned: None, given: false };
@@ -136,6 +229,13 @@ impl State {
         let pinned = pinned.then(|| ready.clone());
         let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
         self.aliases.insert(Arc::from(alias), new)
+    }
+
+    /// Forgets that fetching from `origin` failed: what it gave last is good.
+    pub(super) fn forget_failures(&mut self, origin: &Origin) {
+        if let Origin::Source(name) = origin {
+            self.failures.forget(&Failed::Fetch(name.clone()));
+        }
     }
 
     /// Checks that `alias` names `expected`.
@@ -241,8 +341,11 @@ impl State {
     }
 }
 
+/// The most adapters of which it is remembered how large they are.
+const MAX_REFUSED: usize = 4096;
+
 /// The error when everything that is ready is leased. It passes.
-pub(super) fn no_room(full: Full) -> Error {
+fn no_room(full: Full) -> Error {
     let message = format!(
         "no room for another adapter: {} of {} bytes are leased; wait for answers to end",
         full.used, full.budget

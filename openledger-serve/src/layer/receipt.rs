@@ -47,7 +47,9 @@ pub struct Terms {
 ///
 /// # Contract
 /// - Every answer of which a token was handed out has one result, a receipt or an error, and the sink
-///   sees it: abandoned and failed answers, too, for what was handed out.
+///   sees it: abandoned and failed answers, too, for what was handed out. Only what a full queue
+///   [hands to another](crate::Overflow::HandTo) has none, and the sink does not see it.
+/// - An answer without a token has no receipt, and just ends.
 /// - The receipt names the adapter that answered by content, and hashes all text that was handed out.
 /// - A request that [asks for it](Self::in_answers) gets the receipt as [`Event::Receipt`], before the
 ///   end: its tokens come as fast as ever, and the end, with text held back until then, waits for the attribution.
@@ -184,7 +186,10 @@ fn with_receipt(
 ) -> impl stream::Stream<Item = Result<Event>> + Send {
     let mut signed = Some(signed);
     answer.flat_map(move |event| match (event, signed.take()) {
-        (Ok(Event::End(end)), Some(signed)) => last(end, signed).right_stream(),
+        // Without a token there is nothing to sign, and nobody who would.
+        (Ok(Event::End(end)), Some(signed)) if end.tokens_out > 0 => {
+            last(end, signed).right_stream()
+        }
         (event, still) => {
             signed = still;
             stream::iter([event]).left_stream()

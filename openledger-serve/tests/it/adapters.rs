@@ -7,9 +7,11 @@ use openledger_model::{Adapter, LoraConfig, Model, testing};
 use openledger_serve::{AdapterOptions, Adapters, Engine, EngineOptions, Generate};
 use tower::{Service, ServiceExt};
 
+use crate::shelf::files_like;
+
+/// One at every layer: those at the queries alone have the tiny model say the same.
 fn adapter(model: &Model, seed: u64) -> Arc<Adapter> {
-    let config = LoraConfig::default();
-    let files = testing::lora(model, &config, seed).unwrap().to_files(model.network(), &config);
+    let files = files_like(model, &LoraConfig::default(), seed);
     Arc::new(Adapter::load(model.network(), &files).unwrap())
 }
 

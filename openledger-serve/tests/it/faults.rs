@@ -1,6 +1,14 @@
 //! What goes wrong while adapters are loaded, and what goes on.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use openledger_core::ErrorKind;
 use openledger_model::{AdapterFiles, Model};
@@ -123,10 +131,16 @@ fn files_replaced_while_they_are_read_are_never_mixed() {
     let adapters = serve(&model, folder.path());
     // Whole folders take each other's place.
     let staged = [0, 1].map(|n| folder.path().join(format!("staged{n}")));
+    let seen_all = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
         let generations = generations.clone();
+        let seen_all = Arc::clone(&seen_all);
         move || {
-            for turn in 0..200 {
+            // Enough for whoever reads to see both, or to be wrong about something.
+            for turn in 0..100_000 {
+                if seen_all.load(Ordering::Relaxed) && turn >= 200 {
+                    break;
+                }
                 generations[turn % 2].write(&staged[0]).unwrap();
                 fs::rename(&law, &staged[1]).unwrap();
                 fs::rename(&staged[0], &law).unwrap();
@@ -135,22 +149,22 @@ fn files_replaced_while_they_are_read_are_never_mixed() {
         }
     });
     let ids = generations.map(|files| files.id());
-    let (mut read, mut passing) = (0, 0);
+    let mut seen = BTreeSet::new();
     while !writer.is_finished() {
         match futures::executor::block_on(adapters.load("law")) {
             Ok(lease) => {
                 assert!(ids.contains(&lease.id()));
-                read += 1;
+                seen.insert(lease.id());
+                seen_all.store(seen.len() == 2, Ordering::Relaxed);
             }
             // Between the two renames there is none.
             Err(error) => {
                 let kind = error.kind();
                 assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::Unavailable), "{error:?}");
-                passing += 1;
             }
         }
     }
     writer.join().unwrap();
-    assert!(read + passing > 0);
+    assert_eq!(seen.len(), 2, "each was read whole at least once");
     assert!(ids.contains(&futures::executor::block_on(adapters.load("law")).unwrap().id()));
 }

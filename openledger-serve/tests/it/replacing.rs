@@ -34,10 +34,11 @@ async fn a_load_does_not_wait_for_what_was_asked_before_and_is_not_undone_by_it(
     let mut before = Box::pin(adapters.lease("law"));
     assert!(poll_immediate(&mut before).await.is_none());
     shelf.put("law", files(&model, 2));
-    let again = adapters.load("law");
-    let (new, ()) = join(again, async { drop(release) }).await;
-    let new = new.unwrap();
+    shelf.hold_no_more("law");
+    let new = adapters.load("law").await.unwrap();
     assert_eq!(new.id(), files(&model, 2).id());
+    assert_eq!(shelf.under_way(), 1, "the first is still on its way");
+    drop(release);
     assert_eq!(before.await.unwrap().id(), files(&model, 1).id(), "it asked before");
     assert_eq!(adapters.lease("law").await.unwrap().id(), new.id(), "the later one stays");
 }

@@ -59,6 +59,11 @@ impl Shelf {
         release
     }
 
+    /// Fetches of `name` that begin from now on wait no longer; those under way do.
+    pub(crate) fn hold_no_more(&self, name: &str) {
+        self.0.lock().unwrap().held.remove(name);
+    }
+
     /// Adapters with this as their default source.
     pub(crate) fn serve(&self, model: &Arc<Model>, options: AdapterOptions) -> Adapters {
         let sources = Sources::new().with_default(self.clone());

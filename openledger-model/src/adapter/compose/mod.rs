@@ -132,7 +132,8 @@ impl Combine {
     /// # Ok::<(), openledger_core::Error>(())
     /// ```
     pub fn adapters(&self, network: &Network, parts: &[(&Adapter, f64)]) -> Result<Composed> {
-        self.check(parts)?;
+        self.check(parts.iter().map(|(_, coefficient)| *coefficient))?;
+        parts.iter().try_for_each(|(part, _)| check_sum(part))?;
         let lora: Vec<(&Lora, f64)> = parts.iter().map(|(part, c)| (part.lora(), *c)).collect();
         let (lora, error) = match *self {
             Self::Sum => (sum(&lora)?, 0.0),
@@ -144,27 +145,37 @@ impl Combine {
         Ok(Composed { adapter: Adapter { id, config, lora }, error })
     }
 
-    fn check(&self, parts: &[(&Adapter, f64)]) -> Result<()> {
-        if parts.len() > MAX_PARTS {
-            let message = format!("{} adapters to make one, at most {MAX_PARTS}", parts.len());
-            return Err(Error::new(ErrorKind::Limit, message));
-        }
-        if parts.iter().all(|(_, coefficient)| *coefficient == 0.0) {
-            return Err(Error::invalid("no adapter with a coefficient other than zero"));
-        }
-        for (part, coefficient) in parts {
-            if !(*coefficient as f32).is_finite() {
-                let message =
-                    format!("the coefficient {coefficient} of {} is no number", part.id());
+    /// Checks all that can be known before the adapters are there: how many, their coefficients, and what
+    /// the method is given.
+    ///
+    /// # Errors
+    /// Those of [`adapters`](Self::adapters) for these.
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_model::{Combine, Election};
+    ///
+    /// let ties = |density| Combine::Ties { rank: 8, density, election: Election::Total };
+    /// assert!(ties(0.2).check([1.0, -0.5]).is_ok());
+    /// assert!(ties(2.0).check([1.0, -0.5]).is_err());
+    /// assert!(Combine::Sum.check([f64::NAN]).is_err());
+    /// ```
+    pub fn check(&self, coefficients: impl IntoIterator<Item = f64>) -> Result<()> {
+        let (mut parts, mut zeros) = (0, 0);
+        for coefficient in coefficients {
+            if !(coefficient as f32).is_finite() {
+                let message = format!("the coefficient {coefficient} is no number");
                 return Err(Error::invalid(message));
             }
-            let reason = match part.lora() {
-                lora if lora.pairs().any(|(_, pair)| pair.magnitude.is_some()) => "DoRA",
-                lora if lora.tables().len() > 0 => "embeddings or a head of its own",
-                _ => continue,
-            };
-            let message = format!("the adapter {} has {reason}: it is no part of a sum", part.id());
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            parts += 1;
+            zeros += usize::from(coefficient == 0.0);
+        }
+        if parts > MAX_PARTS {
+            let message = format!("{parts} adapters to make one, at most {MAX_PARTS}");
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
+        if zeros == parts {
+            return Err(Error::invalid("no adapter with a coefficient other than zero"));
         }
         let (rank, density) = match *self {
             Self::Sum => return Ok(()),
@@ -177,6 +188,17 @@ impl Combine {
         }
         check_rank(rank)
     }
+}
+
+/// Checks that what `part` does to a weight is a sum.
+fn check_sum(part: &Adapter) -> Result<()> {
+    let reason = match part.lora() {
+        lora if lora.pairs().any(|(_, pair)| pair.magnitude.is_some()) => "DoRA",
+        lora if lora.tables().len() > 0 => "embeddings or a head of its own",
+        _ => return Ok(()),
+    };
+    let message = format!("the adapter {} has {reason}: it is no part of a sum", part.id());
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 /// Ranks one below the other.

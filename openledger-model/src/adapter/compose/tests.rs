@@ -111,7 +111,7 @@ fn whole(x: f64) -> usize {
     x as usize
 }
 
-/// TIES as the paper tells it, with sorts, in `f64`.
+/// TIES as PEFT does it, weight by weight, with sorts, in `f64`.
 fn ties(parts: &[(Vec<f64>, f64)], density: f64, election: Election) -> Vec<f64> {
     let trimmed: Vec<Vec<f64>> = parts
         .iter()
@@ -148,7 +148,7 @@ fn ties(parts: &[(Vec<f64>, f64)], density: f64, election: Election) -> Vec<f64>
 }
 
 #[test]
-fn ties_is_what_the_paper_says() {
+fn ties_is_what_peft_makes_of_the_paper() {
     let model = testing::tiny(2).unwrap();
     let network = model.network();
     let parts: Vec<Adapter> = (1..4).map(|seed| adapter(&model, &queries(4), seed)).collect();
@@ -172,43 +172,85 @@ fn ties_is_what_the_paper_says() {
     }
 }
 
+/// DARE by loops: `kept[part][at]` says what stays.
+fn dare(
+    parts: &[(Vec<f64>, f64)],
+    kept: &[Vec<bool>],
+    density: f64,
+    election: Option<Election>,
+) -> Vec<f64> {
+    let deltas: Vec<(Vec<f64>, f64)> = parts
+        .iter()
+        .zip(kept)
+        .map(|((values, coefficient), kept)| {
+            let kept = kept.iter().map(|kept| if *kept { 1.0 / density } else { 0.0 });
+            (values.iter().zip(kept).map(|(x, factor)| x * factor).collect(), *coefficient)
+        })
+        .collect();
+    match election {
+        Some(election) => ties(&deltas, 1.0, election),
+        None => (0..deltas[0].0.len())
+            .map(|at| deltas.iter().map(|(values, c)| c * values[at]).sum())
+            .collect(),
+    }
+}
+
 #[test]
-fn dare_drops_as_its_seed_says_and_keeps_the_mean() {
+fn dare_drops_as_its_seed_says_in_each_part_by_itself() {
     let model = testing::tiny(2).unwrap();
     let network = model.network();
     let parts = [adapter(&model, &queries(4), 1), adapter(&model, &queries(2), 2)];
     let weighted = [(&parts[0], 1.0), (&parts[1], -0.5)];
+    let site = sites(&[&parts[0]])[0];
+    let deltas: Vec<(Vec<f64>, f64)> = weighted
+        .iter()
+        .map(|(part, coefficient)| (added(network, part, site).unwrap(), *coefficient))
+        .collect();
+    let composed = |parts: &[(&Adapter, f64)], seed, election| {
+        let combine = Combine::Dare { rank: 32, density: 0.4, seed, election };
+        let composed = combine.adapters(network, parts).unwrap().adapter;
+        added(network, &composed, site).unwrap()
+    };
+    // What a part keeps shows where all others are nothing.
+    let kept = |part: usize, seed| -> Vec<bool> {
+        let mut alone = weighted;
+        alone[1 - part].1 = 0.0;
+        let largest = deltas[part].0.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+        let found = composed(&alone, seed, None);
+        let values = found.iter().zip(&deltas[part].0);
+        values.map(|(found, x)| found.abs() > 1e-5 * largest && x.abs() > 1e-4 * largest).collect()
+    };
+    let masks = [kept(0, 7), kept(1, 7)];
     for election in [None, Some(Election::Total)] {
-        let combine = Combine::Dare { rank: 32, density: 0.4, seed: 7, election };
-        let composed = combine.adapters(network, &weighted).unwrap();
-        let mut random = delta::streams(&combine, 2);
-        for site in sites(&[&parts[0]]) {
-            let deltas: Vec<(Vec<f64>, f64)> = weighted
-                .iter()
-                .zip(&mut random)
-                .map(|((part, coefficient), random)| {
-                    let values = added(network, part, site).unwrap();
-                    let mut kept: Vec<f32> = vec![1.0; values.len()];
-                    delta::drop_some(&mut kept, 0.4, random);
-                    let kept = kept.into_iter().map(f64::from);
-                    (values.iter().zip(kept).map(|(x, kept)| x * kept).collect(), *coefficient)
-                })
-                .collect();
-            let expected: Vec<f64> = match election {
-                Some(election) => ties(&deltas, 1.0, election),
-                None => (0..deltas[0].0.len())
-                    .map(|at| deltas.iter().map(|(values, c)| c * values[at]).sum())
-                    .collect(),
-            };
-            assert_near(&added(network, &composed.adapter, site).unwrap(), &expected, 1e-5);
-        }
+        let expected = dare(&deltas, &masks, 0.4, election);
+        assert_near(&composed(&weighted, 7, election), &expected, 1e-3);
     }
-    let mut kept = vec![1f32; 100_000];
-    let combine = Combine::Dare { rank: 1, density: 0.25, seed: 3, election: None };
-    delta::drop_some(&mut kept, 0.25, &mut delta::streams(&combine, 1)[0]);
+    assert_eq!(kept(0, 7), masks[0], "the same seed drops the same");
+    for other in [&masks[1], &kept(0, 8)] {
+        let differ = masks[0].iter().zip(other).filter(|(a, b)| a != b).count();
+        assert!(4 * differ > other.len(), "{differ} of {}", other.len());
+    }
+}
+
+#[test]
+fn dare_keeps_the_mean_and_the_choice_of_every_version() {
+    let choice = |part: usize, len: usize| {
+        let combine = Combine::Dare { rank: 1, density: 0.25, seed: 3, election: None };
+        let mut kept = vec![1f32; len];
+        delta::drop_some(&mut kept, 0.25, &mut delta::streams(&combine, 2)[part]);
+        kept
+    };
+    let kept = choice(0, 100_000);
     assert!(kept.iter().all(|x| *x == 0.0 || *x == 4.0));
     let mean = kept.iter().sum::<f32>() / kept.len() as f32;
     assert!((mean - 1.0).abs() < 0.03, "{mean}");
+    // An id says the seed and not the choice: a version that chooses otherwise must not have the same.
+    // These bits are another implementation's of ChaCha8 and of how it is seeded.
+    let bits = |part| {
+        let kept = choice(part, 32);
+        kept.iter().fold(0u32, |bits, x| bits << 1 | u32::from(*x > 0.0))
+    };
+    assert_eq!([bits(0), bits(1)], [0x9105_1003, 0x30b0_0012]);
 }
 
 #[test]

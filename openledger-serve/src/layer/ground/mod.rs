@@ -121,7 +121,7 @@ impl GroundLayer {
             return Err(Error::invalid(format!("the prompt has {there} sources already")));
         }
         let found = self.index.retrieve(&question.text, self.options.rows).await?;
-        let taken = request.prompt.len() + request.max_tokens;
+        let taken = request.prompt.len().saturating_add(request.max_tokens);
         let holds = self.model.network().decoder().max_positions();
         let room = self.options.max_tokens.min(holds.saturating_sub(taken));
         let context = Context::new(&self.tokenizer, &self.options, room, found)?;

@@ -11,7 +11,13 @@ use super::MINUTE;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     drops: u128,
+    /// What could have leaked so far, had it always been full: the time, in drops.
+    gone: u128,
 }
+
+/// A time, in drops that can have leaked until then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaked(u128);
 
 /// Drops in a unit.
 const UNIT: u128 = MINUTE.as_nanos();
@@ -21,6 +27,7 @@ impl Bucket {
     pub(super) fn leak(&mut self, rate: u32, time: Duration) {
         let gone = time.as_nanos().saturating_mul(rate.into());
         self.drops = self.drops.saturating_sub(gone);
+        self.gone = self.gone.saturating_add(gone);
     }
 
     /// Returns how long it takes until `units` more fit: none, if they do; `None`, if they never do.
@@ -33,12 +40,19 @@ impl Bucket {
         Some(u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos))
     }
 
-    pub(super) fn fill(&mut self, units: u64) {
+    /// Puts units in; says when the last of them will have leaked.
+    pub(super) fn fill(&mut self, units: u64) -> Leaked {
         self.drops += u128::from(units) * UNIT;
+        Leaked(self.gone.saturating_add(self.drops))
     }
 
-    pub(super) fn give_back(&mut self, units: u64) {
-        self.drops = self.drops.saturating_sub(u128::from(units) * UNIT);
+    /// Takes units out again, as far as they have not leaked: what came first leaks first.
+    ///
+    /// The level is then what it would be had they never been put in, unless others took theirs out in
+    /// between.
+    pub(super) fn give_back(&mut self, units: u64, last: Leaked) {
+        let left = last.0.saturating_sub(self.gone);
+        self.drops = self.drops.saturating_sub(left.min(u128::from(units) * UNIT));
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -58,9 +58,11 @@ type LimitsOf = dyn Fn(Option<&str>) -> Limits + Send + Sync;
 /// Refuses what a tenant asks for over its limits. Requests that name no tenant count as one tenant.
 ///
 /// Rates are buckets that leak: a minute's worth may come at once, then as much as has drained since. A
-/// request takes its prompt and as many tokens as it may write; what it did not write is given back
-/// when its answer is over, and everything if the service inside refuses it. A prompt that was accepted
-/// stays counted, so that asking and leaving is no way around.
+/// request takes its prompt and as many tokens as it may write; what it did not write, as far as it has
+/// not drained by then, is given back when its answer is over, and all tokens if the service inside
+/// refuses it. The request itself stays counted, and so does a prompt that was accepted: asking and
+/// leaving is no way around. What was written is what was handed out; tokens that an engine made ahead
+/// for a client that reads slowly and leaves are nobody's.
 ///
 /// # Errors
 /// [`ErrorKind::Limit`](openledger_core::ErrorKind::Limit), naming the limit: retryable, and with

@@ -8,7 +8,10 @@ use std::{
 
 use openledger_core::{Error, ErrorKind, Result};
 
-use super::{Limits, bucket::Bucket};
+use super::{
+    Limits,
+    bucket::{Bucket, Leaked},
+};
 use crate::Generate;
 
 /// All tenants that asked lately. Clones share them.
@@ -54,9 +57,9 @@ impl Tenants {
         standing.check(tokens).map_err(|over| over.into_error(name.as_deref()))?;
         standing.requests.fill(u64::from(limits.requests.is_some()));
         let filled = if limits.tokens.is_some() { tokens } else { 0 };
-        standing.tokens.fill(filled);
+        let last = standing.tokens.fill(filled);
         standing.answers += 1;
-        Ok(Place { tenants: self.clone(), name, tokens: filled })
+        Ok(Place { tenants: self.clone(), name, tokens: filled, last })
     }
 
     fn lock(&self) -> MutexGuard<'_, Standings> {
@@ -162,8 +165,9 @@ impl std::fmt::Display for Who<'_> {
 pub(super) struct Place {
     tenants: Tenants,
     name: Name,
-    /// What is given back.
+    /// What is given back, as far as it has not drained by itself.
     tokens: u64,
+    last: Leaked,
 }
 
 impl Place {
@@ -178,7 +182,7 @@ impl Drop for Place {
         // A tenant with an answer under way is not forgotten.
         if let Some(standing) = self.tenants.lock().by_name.get_mut(&self.name) {
             standing.answers -= 1;
-            standing.tokens.give_back(self.tokens);
+            standing.tokens.give_back(self.tokens, self.last);
         }
     }
 }

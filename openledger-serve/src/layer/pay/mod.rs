@@ -53,7 +53,7 @@ type Price = dyn Fn(u64, u64) -> Result<Amount> + Send + Sync;
 /// accounts.deposit("press", Amount::from(100))?;
 /// // 1 for a token read, 10 for one written.
 /// let pay = PayLayer::new(Arc::new(accounts.clone()), |read, written| {
-///     Ok(Amount::from(read + 10 * written))
+///     Ok(Amount::from(read.saturating_add(written.saturating_mul(10))))
 /// });
 ///
 /// let mut service = ServiceBuilder::new().layer(pay).service(engine);
@@ -75,6 +75,10 @@ pub struct PayLayer {
 
 impl PayLayer {
     /// Takes `price(tokens read, tokens written)`, which does not fall when either grows.
+    ///
+    /// It is asked for the most that a request may write, and [`Generate::max_tokens`] is whatever the
+    /// client says, up to `usize::MAX`: a product that wraps would reserve little for much. Saturate,
+    /// or return an error, which refuses the request.
     pub fn new(
         till: Arc<dyn Till>,
         price: impl Fn(u64, u64) -> Result<Amount> + Send + Sync + 'static,

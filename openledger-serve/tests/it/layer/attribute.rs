@@ -6,13 +6,11 @@ use std::sync::{
 };
 
 use futures::{FutureExt, StreamExt};
-use openledger_core::{Error, ErrorKind, Result};
-use openledger_serve::{
-    Answer, AttributeLayer, Event, Generate, Outcome, Overflow, QueueOptions, TokenStream,
-};
-use tower::{Layer, Service};
+use openledger_core::{ErrorKind, Result};
+use openledger_serve::{Answer, AttributeLayer, Event, Generate, Outcome, Overflow, QueueOptions};
+use tower::Layer;
 
-use super::script::{Script, Scripted, Step};
+use super::script::{Script, Scripted, Step, ask};
 
 fn two_tokens() -> Script {
     Script::of([Step::Token("a"), Step::Token("b")])
@@ -35,11 +33,8 @@ fn gated(options: QueueOptions) -> (AttributeLayer<String>, Sender<()>, Receiver
     (layer.unwrap(), open, results)
 }
 
-fn ask<S>(service: &mut S) -> Result<TokenStream>
-where
-    S: Service<Generate, Response = TokenStream, Error = Error>,
-{
-    service.call(Generate::new(vec![1])).now_or_never().unwrap()
+fn request() -> Generate {
+    Generate::new(vec![1])
 }
 
 #[test]
@@ -47,7 +42,8 @@ fn an_answer_does_not_wait_for_attribution() {
     let (layer, open, results) = gated(QueueOptions::default());
     let mut service = layer.layer(Scripted::new([two_tokens()]));
     // The whole answer is there although nothing can be attributed yet.
-    let answer = ask(&mut service).unwrap().collect_all().now_or_never().unwrap().unwrap();
+    let answer =
+        ask(&mut service, request()).unwrap().collect_all().now_or_never().unwrap().unwrap();
     assert_eq!(answer.text, "ab");
     assert_eq!((layer.stats().taken, layer.stats().done), (1, 0));
     open.send(()).unwrap();
@@ -61,19 +57,19 @@ fn a_full_queue_refuses_requests_before_they_are_answered() {
     let (layer, open, results) = gated(QueueOptions::default().with_capacity(2));
     let inner = Scripted::new([two_tokens(), two_tokens()]);
     let mut service = layer.layer(inner.clone());
-    let first = ask(&mut service).unwrap();
-    let second = ask(&mut service).unwrap();
-    let error = ask(&mut service).unwrap_err();
+    let first = ask(&mut service, request()).unwrap();
+    let second = ask(&mut service, request()).unwrap();
+    let error = ask(&mut service, request()).unwrap_err();
     assert!(error.kind() == ErrorKind::Limit && error.is_retryable(), "{error}");
     // One that leaves before it has a token frees its place; one that was answered, when attributed.
     drop(first);
     second.collect_all().now_or_never().unwrap().unwrap();
-    let third = ask(&mut service).unwrap();
-    assert!(ask(&mut service).is_err());
+    let third = ask(&mut service, request()).unwrap();
+    assert!(ask(&mut service, request()).is_err());
     open.send(()).unwrap();
     results.recv().unwrap();
     futures::executor::block_on(layer.flush());
-    ask(&mut service).unwrap();
+    ask(&mut service, request()).unwrap();
     drop(third);
     assert_eq!((layer.stats().refused, inner.seen().len()), (2, 4));
 }
@@ -87,7 +83,7 @@ fn with_hand_to_every_answer_is_given_and_none_is_lost() {
     let (layer, open, results) = gated(options);
     let mut service = layer.layer(Scripted::new([two_tokens(), two_tokens(), two_tokens()]));
     for _ in 0..3 {
-        ask(&mut service).unwrap().collect_all().now_or_never().unwrap().unwrap();
+        ask(&mut service, request()).unwrap().collect_all().now_or_never().unwrap().unwrap();
     }
     open.send(()).unwrap();
     results.recv().unwrap();
@@ -107,12 +103,12 @@ fn what_was_handed_out_of_an_abandoned_or_failed_answer_is_attributed() {
     let layer = AttributeLayer::start(|_: &Answer| Ok(()), sink, QueueOptions::default()).unwrap();
     let failing = Script::of([Step::Token("c"), Step::Fail]);
     let mut service = layer.layer(Scripted::new([two_tokens(), failing, two_tokens()]));
-    let mut left = ask(&mut service).unwrap();
+    let mut left = ask(&mut service, request()).unwrap();
     let first = left.next().now_or_never().unwrap().unwrap().unwrap();
     assert_eq!(first, Event::token(1, "a"));
     drop(left);
-    assert!(ask(&mut service).unwrap().collect_all().now_or_never().unwrap().is_err());
-    drop(ask(&mut service).unwrap());
+    assert!(ask(&mut service, request()).unwrap().collect_all().now_or_never().unwrap().is_err());
+    drop(ask(&mut service, request()).unwrap());
     futures::executor::block_on(layer.flush());
     let expected = [
         ("a".to_owned(), Outcome::Abandoned),
@@ -140,7 +136,7 @@ fn a_panic_is_the_error_of_one_answer() {
     let scripts = ["bad", "good"].map(|text| Script::of([Step::Token(text)]));
     let mut service = layer.layer(Scripted::new(scripts));
     for _ in 0..2 {
-        ask(&mut service).unwrap().collect_all().now_or_never().unwrap().unwrap();
+        ask(&mut service, request()).unwrap().collect_all().now_or_never().unwrap().unwrap();
     }
     assert_eq!(results.recv().unwrap(), None);
     assert_eq!(results.recv().unwrap().unwrap(), "good");

@@ -73,7 +73,7 @@ impl Client {
 }
 
 fn price(read: u64, written: u64) -> u64 {
-    read + 10 * written
+    read.saturating_add(written.saturating_mul(10))
 }
 
 fn script() -> impl Strategy<Value = Script> {

@@ -104,6 +104,16 @@ fn requests_that_cannot_be_grounded_are_refused() {
     assert_eq!(error.to_string(), "the prompt has 2 sources already");
 }
 
+#[test]
+fn a_request_for_as_much_as_can_be_said_has_no_room_for_rows() {
+    let model = Arc::new(testing::tiny(1).unwrap());
+    let inner = Scripted::default();
+    let layer = GroundLayer::new(rows(), Arc::clone(&model), GroundOptions::default()).unwrap();
+    let request = asked(&model, "bread").with_max_tokens(usize::MAX);
+    layer.layer(inner.clone()).call(request.clone()).now_or_never().unwrap().unwrap();
+    assert_eq!(inner.seen()[0].prompt, request.prompt);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use futures::FutureExt;
-use openledger_core::{ErrorKind, Result};
-use openledger_serve::{Generate, LimitLayer, Limits, TokenStream};
-use tower::{Layer, Service};
+use openledger_core::ErrorKind;
+use openledger_serve::{Generate, LimitLayer, Limits};
+use tower::Layer;
 
-use super::script::{Script, Scripted, Step};
+use super::script::{Script, Scripted, Step, ask};
 
 /// A layer with a clock to set.
 fn layer(limits: Limits) -> (LimitLayer, impl Fn(u64)) {
@@ -19,13 +19,6 @@ fn layer(limits: Limits) -> (LimitLayer, impl Fn(u64)) {
     let clock = Arc::clone(&now);
     let layer = LimitLayer::new(limits).with_clock(move || *clock.lock().unwrap());
     (layer, move |millis| *now.lock().unwrap() = start + Duration::from_millis(millis))
-}
-
-fn ask<S>(service: &mut S, request: Generate) -> Result<TokenStream>
-where
-    S: Service<Generate, Response = TokenStream, Error = openledger_core::Error>,
-{
-    service.call(request).now_or_never().unwrap()
 }
 
 #[test]
@@ -73,6 +66,21 @@ fn tokens_not_written_are_given_back_and_the_prompt_is_not() {
     drop(ask(&mut service, request(80, 8)).unwrap());
     assert!(ask(&mut service, request(4, 5)).is_err());
     ask(&mut service, request(4, 4)).unwrap();
+}
+
+#[test]
+fn what_has_drained_is_not_given_back() {
+    let (layer, set) = layer(Limits::default().with_tokens(100));
+    let mut service = layer.layer(Scripted::default());
+    let request = |prompt, write| Generate::new(vec![1; prompt]).with_max_tokens(write);
+    let slow = ask(&mut service, request(10, 90)).unwrap();
+    // Half of it has drained, and something else took its place.
+    set(30_000);
+    drop(ask(&mut service, request(49, 1)).unwrap());
+    drop(slow);
+    // As if the slow one had taken its 10 and no more, all of which are gone.
+    assert!(ask(&mut service, request(1, 51)).is_err());
+    ask(&mut service, request(1, 50)).unwrap();
 }
 
 #[test]

@@ -9,13 +9,13 @@ use openledger_core::{
 };
 use openledger_model::{Model, testing};
 use openledger_serve::{
-    Answer, Event, Finish, Generate, QueueOptions, ReceiptLayer, Terms, TokenStream,
+    Answer, Event, Finish, Generate, Overflow, QueueOptions, ReceiptLayer, Terms,
 };
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::{
     lease, one_row,
-    script::{Script, Scripted, Step},
+    script::{Script, Scripted, Step, ask},
 };
 
 type Kept = Arc<Mutex<Vec<Result<Signed<Receipt>, String>>>>;
@@ -30,6 +30,10 @@ fn key() -> Key {
 
 /// A layer that knows no terms for the text `bad`.
 fn layer(model: &Arc<Model>) -> (ReceiptLayer, Kept) {
+    layer_with(model, QueueOptions::default())
+}
+
+fn layer_with(model: &Arc<Model>, options: QueueOptions) -> (ReceiptLayer, Kept) {
     let kept = Kept::default();
     let keep = Arc::clone(&kept);
     let mut nonce = 0u64;
@@ -53,15 +57,8 @@ fn layer(model: &Arc<Model>) -> (ReceiptLayer, Kept) {
         keep.lock().unwrap().push(result.as_ref().cloned().map_err(ToString::to_string));
     };
     let model = Arc::clone(model);
-    let layer = ReceiptLayer::start(model, key(), domain(), terms, sink, QueueOptions::default());
+    let layer = ReceiptLayer::start(model, key(), domain(), terms, sink, options);
     (layer.unwrap(), kept)
-}
-
-fn ask<S>(service: &mut S, request: Generate) -> Result<TokenStream>
-where
-    S: Service<Generate, Response = TokenStream, Error = Error>,
-{
-    service.call(request).now_or_never().unwrap()
 }
 
 fn two_tokens() -> Script {
@@ -137,6 +134,42 @@ async fn an_abandoned_answer_has_a_receipt_for_what_was_handed_out() {
     assert_eq!((kept.len(), receipt.tokens_in, receipt.tokens_out), (1, 2, 1));
     assert_eq!(receipt.output, Receipt::text_hash("a"));
     assert_eq!(layer.stats().taken, 0);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_token_ends_without_a_receipt() {
+    let model = Arc::new(testing::tiny(1).unwrap());
+    let (layer, kept) = layer(&model);
+    let layer = layer.in_answers(|_| true);
+    let mut service = layer.layer(Scripted::default());
+    let request = Generate::new(vec![1, 2]).with_adapter(lease(&model, 1));
+    let answer = ask(&mut service, request).unwrap().collect_all().await.unwrap();
+    assert!(answer.receipt.is_none() && answer.tokens.is_empty());
+    layer.flush().await;
+    assert!(kept.lock().unwrap().is_empty());
+    assert_eq!(layer.stats().taken, 0);
+}
+
+#[tokio::test]
+async fn an_answer_handed_to_another_cannot_carry_its_receipt() {
+    let model = Arc::new(testing::tiny(1).unwrap());
+    let handed = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&handed);
+    let hand_to = Overflow::HandTo(Arc::new(move |answer: Answer| {
+        keep.lock().unwrap().push(answer.text);
+    }));
+    let options = QueueOptions::default().with_capacity(0).with_overflow(hand_to);
+    let (layer, kept) = layer_with(&model, options);
+    let asking = layer.clone().in_answers(|_| true);
+    let request = Generate::new(vec![1]).with_adapter(lease(&model, 1));
+    let mut service = asking.layer(Scripted::new([two_tokens()]));
+    let error = ask(&mut service, request.clone()).unwrap().collect_all().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
+    let mut service = layer.layer(Scripted::new([two_tokens()]));
+    assert_eq!(ask(&mut service, request).unwrap().collect_all().await.unwrap().text, "ab");
+    layer.flush().await;
+    assert_eq!(*handed.lock().unwrap(), ["ab", "ab"]);
+    assert!(kept.lock().unwrap().is_empty(), "the sink sees neither");
 }
 
 #[test]

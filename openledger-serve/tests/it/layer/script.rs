@@ -87,6 +87,14 @@ impl Service<Generate> for Scripted {
     }
 }
 
+/// Asks a service that answers at once.
+pub(crate) fn ask<S>(service: &mut S, request: Generate) -> Result<TokenStream>
+where
+    S: Service<Generate, Response = TokenStream, Error = Error>,
+{
+    service.call(request).now_or_never().unwrap()
+}
+
 async fn wait_once() {
     let mut waited = false;
     futures::future::poll_fn(|context| {

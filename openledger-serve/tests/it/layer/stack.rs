@@ -19,7 +19,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use super::{lease, one_row};
 
 fn price(read: u64, written: u64) -> Result<Amount> {
-    Ok(Amount::from(read + 10 * written))
+    Ok(Amount::from(read.saturating_add(written.saturating_mul(10))))
 }
 
 fn receipts(model: &Arc<Model>) -> ReceiptLayer {
@@ -178,6 +178,10 @@ async fn refusals_keep_their_kind_through_the_stack_and_leave_nothing_behind() {
     let stranger = request(&model).with_tenant("stranger");
     let error = service.ready().await.unwrap().call(stranger).await.unwrap_err();
     assert!(PaymentRequired::of(&error).is_some(), "{error}");
+    // Whoever says "as many as there are" has to hold the price of so many.
+    let endless = request(&model).with_max_tokens(usize::MAX);
+    let error = service.ready().await.unwrap().call(endless).await.unwrap_err();
+    assert!(PaymentRequired::of(&error).unwrap().amount >= Amount::from(u64::MAX), "{error}");
     // What the engine refuses was reserved by then, and is given back.
     let mut unknown = request(&model);
     unknown.prompt = vec![100_000];
