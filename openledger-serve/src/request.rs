@@ -38,6 +38,8 @@ pub struct Generate {
     pub min_tokens: usize,
     /// What the answer must look like.
     pub constraint: Option<Constraint>,
+    /// Whether the answer is to tell its receipt, from a stack that signs them.
+    pub receipt: bool,
 }
 
 impl Generate {
@@ -58,6 +60,7 @@ impl Generate {
             sources: Vec::new(),
             min_tokens: 0,
             constraint: None,
+            receipt: false,
         }
     }
 
@@ -128,6 +131,13 @@ impl Generate {
     #[must_use]
     pub fn with_constraint(mut self, constraint: Constraint) -> Self {
         self.constraint = Some(constraint);
+        self
+    }
+
+    /// Returns this asking for the answer's receipt.
+    #[must_use]
+    pub const fn with_receipt(mut self, receipt: bool) -> Self {
+        self.receipt = receipt;
         self
     }
 
