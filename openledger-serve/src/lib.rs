@@ -26,7 +26,7 @@ pub use layer::{
 };
 pub use lease::{AdapterPrecision, Lease};
 pub use request::{Credential, Generate, Question};
-pub use sampling::{Constraint, Lookup, Sampling};
+pub use sampling::{Constraint, Lookup, Part, Sampling};
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 
 use openledger_core::Error;
