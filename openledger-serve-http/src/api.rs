@@ -17,7 +17,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     ApiLimits, Body, Keys, ToolFormat,
-    desk::{Desk, Subject, system_time},
+    desk::{Desk, Offers, Subject, system_time},
     door::Door,
     routes,
     shelf::Shelf,
@@ -61,6 +61,7 @@ impl Api {
             clock: Arc::new(system_time),
             ids: Arc::default(),
             draining: Arc::default(),
+            offers: Offers::default(),
         }))
     }
 
@@ -113,6 +114,22 @@ impl Api {
     #[must_use]
     pub fn with_engine(self, engine: Engine) -> Self {
         self.with(|desk| desk.engine = Some(engine))
+    }
+
+    /// Returns this over a service that signs receipts, as behind a
+    /// [`ReceiptLayer`](openledger_serve::ReceiptLayer): requests may ask for theirs by
+    /// `"openledger": {"receipt": true}`.
+    #[must_use]
+    pub fn with_receipts(self) -> Self {
+        self.with(|desk| desk.offers.receipts = true)
+    }
+
+    /// Returns this over a service that finds rows, as behind a
+    /// [`GroundLayer`](openledger_serve::GroundLayer): requests may ask for them by
+    /// `"openledger": {"ground": true}`, or by words instead of `true`.
+    #[must_use]
+    pub fn with_ground(self) -> Self {
+        self.with(|desk| desk.offers.ground = true)
     }
 
     /// Returns this with another clock: seconds since 1970, for answers and templates.

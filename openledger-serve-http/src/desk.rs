@@ -36,6 +36,14 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) offers: Offers,
+}
+
+/// What the layers around the engine bring, which requests may ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offers {
+    pub(crate) receipts: bool,
+    pub(crate) ground: bool,
 }
 
 /// The base model, and how one talks with it.

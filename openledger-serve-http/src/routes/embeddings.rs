@@ -51,7 +51,8 @@ pub(super) async fn answer(
         let desk = Arc::clone(desk);
         let broken =
             |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
-        spawn_blocking(move || answer::tokens(&desk, texts)).await.map_err(broken)??
+        let read = move || texts.into_iter().map(|text| answer::tokens(&desk, text)).collect();
+        spawn_blocking(read).await.map_err(broken)?.map_err(|e: Failure| e)?
     };
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let deadline = Instant::now() + desk.limits.time;

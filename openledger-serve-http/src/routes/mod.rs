@@ -154,8 +154,8 @@ where
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
         Route::Embeddings => embeddings::answer(desk, &caller, &json(desk, &body)?).await,
-        Route::Chat => ask::chat(desk, &caller, body).await,
-        _ => ask::completions(desk, &caller, body).await,
+        Route::Chat => ask::answer(desk, &caller, &parts.headers, body, ask::chat).await,
+        _ => ask::answer(desk, &caller, &parts.headers, body, ask::completion).await,
     }
 }
 

@@ -47,7 +47,7 @@ async fn requests_that_are_wrong() {
         (
             "/v1/chat/completions",
             &chat(
-                r#", "tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]"#,
+                r#", "tool_choice": "any", "tools": [{"type": "function", "function": {"name": "f"}}]"#,
             ),
             400,
             "unsupported_parameter",

@@ -6,6 +6,7 @@ mod attacks;
 mod client;
 mod completions;
 mod errors;
+mod layers;
 mod status;
 mod streams;
 mod tools;
