@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
+    num::NonZero,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::{Context, Poll},
@@ -13,6 +14,7 @@ use http::{Request, Response};
 use openledger_core::Result;
 use openledger_model::{ChatTemplate, Model};
 use openledger_serve::{Adapters, Engine, Inference};
+use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
 use crate::{
@@ -44,6 +46,7 @@ impl Api {
         S: Inference + Clone + Send + 'static,
         S::Future: Send,
     {
+        let readers = std::thread::available_parallelism().map_or(2, NonZero::get);
         // A service need not be shared between threads: each request has a clone of its own.
         let service = Mutex::new(service);
         let ask = move |request| {
@@ -62,6 +65,8 @@ impl Api {
             ids: Arc::default(),
             draining: Arc::default(),
             offers: Offers::default(),
+            embeds: false,
+            readers: Arc::new(Semaphore::new(readers)),
         }))
     }
 
@@ -113,7 +118,13 @@ impl Api {
     /// `/v1/embeddings` asks it, past the layers around it.
     #[must_use]
     pub fn with_engine(self, engine: Engine) -> Self {
-        self.with(|desk| desk.engine = Some(engine))
+        self.with(|desk| (desk.engine, desk.embeds) = (Some(engine), true))
+    }
+
+    /// Returns this with the engine below whatever answers for `/metrics` alone: nobody gets past the layers.
+    #[must_use]
+    pub fn with_engine_metrics(self, engine: Engine) -> Self {
+        self.with(|desk| (desk.engine, desk.embeds) = (Some(engine), false))
     }
 
     /// Returns this over a service that signs receipts, as behind a

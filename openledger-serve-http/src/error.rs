@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use openledger_core::{Error, ErrorKind};
 use openledger_serve::PaymentRequired;
@@ -100,6 +100,9 @@ impl Failure {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         let terms = self.payment.as_ref().and_then(|required| required.terms.as_deref());
         if let Some(terms) = terms.and_then(|terms| HeaderValue::from_str(terms).ok()) {
             headers.insert(PAYMENT_REQUIRED, terms);

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response};
 use openledger_core::{B256, Error, ErrorKind};
 use openledger_serve::{Credential, Lease};
-use tokio::task::spawn_blocking;
 
 use super::{events, header, json, whole};
 use crate::{
@@ -36,11 +35,8 @@ pub(super) async fn answer(
     read: fn(&Desk, &[u8]) -> Result<Order, Failure>,
 ) -> Result<Response<Body>, Failure> {
     let payment = payment(headers)?;
-    let at = Arc::clone(desk);
-    let broken = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
-    // Reading, rendering and encoding megabytes of text takes its time: on a thread for that.
-    let read = spawn_blocking(move || read(&at, &body)).await.map_err(broken)?;
-    respond(desk, caller, Order { payment, ..read? }).await
+    let order = desk.read(move |desk| read(desk, &body)).await?;
+    respond(desk, caller, Order { payment, ..order }).await
 }
 
 /// Reads what pays.
@@ -75,7 +71,8 @@ pub(super) fn chat(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
         (true, _) => None,
         (false, Some(format)) if reads_tools()? => {
             if request.forced {
-                let wrong = |e: Error| Failure::field("tools", format!("`tools` cannot be kept to: {e}"));
+                let wrong =
+                    |e: Error| Failure::field("tools", format!("`tools` cannot be kept to: {e}"));
                 settings = settings.with_call(format.forced(&request.tools).map_err(wrong)?)?;
             }
             let names = request.tools.into_iter().map(|tool| tool.name);

@@ -10,7 +10,7 @@ use std::{error::Error as StdError, sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
 use openledger_core::ErrorKind;
@@ -137,7 +137,7 @@ where
     let from = parts.extensions.get::<Peer>().map(|Peer(address)| address.ip());
     let caller = desk.door.admit(&parts.headers, from, &desk.limits)?;
     if route.is_admin() {
-        desk.door.admin(&caller)?;
+        desk.door.admin(&caller, parts.headers.contains_key(AUTHORIZATION), from, &desk.limits)?;
     }
     match route {
         Route::Models => return Ok(status::models(desk, &caller)),
@@ -153,7 +153,7 @@ where
         Route::LoadAdapter => adapters::load(desk, &json(desk, &body)?).await,
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
-        Route::Embeddings => embeddings::answer(desk, &caller, &json(desk, &body)?).await,
+        Route::Embeddings => embeddings::answer(desk, &caller, body).await,
         Route::Chat => ask::answer(desk, &caller, &parts.headers, body, ask::chat).await,
         _ => ask::answer(desk, &caller, &parts.headers, body, ask::completion).await,
     }
@@ -170,6 +170,11 @@ where
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !kind.eq_ignore_ascii_case(b"application/json") {
         let message = "the body is not `content-type: application/json`";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    // What unpacks to a thousand times its size is never unpacked.
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let message = "the body is packed by `content-encoding`: send it as it is";
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let read = openledger_http::read(body, desk.limits.body, desk.limits.body_time);

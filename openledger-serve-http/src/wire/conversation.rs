@@ -11,6 +11,8 @@ use crate::{ApiLimits, error::Failure, tools::Tool};
 /// The most tools, as in OpenAI's API, and bytes of a tool's name.
 const MAX_TOOLS: usize = 128;
 const MAX_NAME: usize = 64;
+/// The most variables of a template.
+const MAX_VARIABLES: usize = 64;
 
 /// A conversation to go on with.
 #[derive(Clone, Debug)]
@@ -58,7 +60,9 @@ impl ChatRequest {
         }
         let forced = matches!(choice, ToolChoice::Required | ToolChoice::Named(_));
         if forced && tools.is_empty() {
-            return Err(fields.wrong("tool_choice", "asks for a call of a tool that is not in `tools`"));
+            return Err(
+                fields.wrong("tool_choice", "asks for a call of a tool that is not in `tools`")
+            );
         }
         if !tools.is_empty() {
             chat.tools = fields.list("tools")?.unwrap_or_default().to_vec();
@@ -68,7 +72,12 @@ impl ChatRequest {
         }
         if let Some(json) = fields.get("chat_template_kwargs") {
             Fields::within(json, "chat_template_kwargs.")?;
-            for (name, value) in json.as_object().unwrap_or_default() {
+            let variables = json.as_object().unwrap_or_default();
+            if variables.len() > MAX_VARIABLES {
+                let says = format!("has more than {MAX_VARIABLES} variables");
+                return Err(fields.wrong("chat_template_kwargs", &says));
+            }
+            for (name, value) in variables {
                 chat = chat.with_variable(name, value.clone());
             }
         }
@@ -88,7 +97,8 @@ enum ToolChoice<'a> {
 impl<'a> ToolChoice<'a> {
     fn read(fields: &Fields<'a>) -> Result<Self, Failure> {
         let unknown = || {
-            let message = "`tool_choice` can be `auto`, `none`, `required` or a function by its name";
+            let message =
+                "`tool_choice` can be `auto`, `none`, `required` or a function by its name";
             Failure::unsupported("tool_choice", message)
         };
         match fields.get("tool_choice") {

@@ -16,6 +16,8 @@ const MAX_STOPS: usize = 16;
 const MAX_STOP: usize = 1024;
 /// The most likely tokens told with each one, as in OpenAI's API.
 const MAX_LIKELIEST: usize = 20;
+/// The most tokens with a bias; in OpenAI's API there are 300.
+const MAX_BIAS: usize = 1024;
 /// Fields of OpenAI's and vLLM's API that change an answer, and that nothing here honours.
 const UNKNOWN_HERE: [&str; 13] = [
     "audio",
@@ -161,6 +163,10 @@ fn bias(fields: &Fields<'_>) -> Result<BTreeMap<u32, f32>, Failure> {
     let Json::Object(entries) = json else {
         return Err(fields.wrong("logit_bias", "is not an object"));
     };
+    // A field is found by looking at all before it, so many of them are work for a thousand times as many.
+    if entries.len() > MAX_BIAS {
+        return Err(fields.wrong("logit_bias", &format!("names more than {MAX_BIAS} tokens")));
+    }
     let within = Fields::within(json, "logit_bias.")?;
     let entry = |token: &String| {
         let number = token.parse().map_err(|_| within.wrong(token, "is not the number of a token"));

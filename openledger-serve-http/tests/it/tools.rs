@@ -88,9 +88,13 @@ async fn a_forced_call_is_made_by_a_model_that_knows_nothing_of_tools() {
     let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     for format in [ToolFormat::Hermes, ToolFormat::Llama, ToolFormat::Mistral] {
         let address = serve(api().with_tool_format(format)).await;
-        for (seed, choice) in
-            (1..).zip([json!("required"), json!("required"), named("add"), named("say"), named("now")])
-        {
+        for (seed, choice) in (1..).zip([
+            json!("required"),
+            json!("required"),
+            named("add"),
+            named("say"),
+            named("now"),
+        ]) {
             let mut body = asking(&two());
             body["tool_choice"] = choice.clone();
             (body["seed"], body["max_tokens"]) = (json!(seed), json!(440));

@@ -159,7 +159,10 @@ mod tests {
             (Constraint::choice([long.as_str()]), "the choices together of 65537"),
             (Constraint::choice(many), "1025 choices"),
             (Constraint::choice(["yes", ""]), "an empty choice"),
-            (Constraint::parts([vec![Part::Text(long.as_str().into())]]), "the parts together of 65537"),
+            (
+                Constraint::parts([vec![Part::Text(long.as_str().into())]]),
+                "the parts together of 65537",
+            ),
             (Constraint::parts([]), "0 ways"),
         ] {
             let error = constraint.unwrap_err().to_string();
