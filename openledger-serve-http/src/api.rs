@@ -66,6 +66,7 @@ impl Api {
             draining: Arc::default(),
             offers: Offers::default(),
             embeds: false,
+            traces: None,
             readers: Arc::new(Semaphore::new(readers)),
         }))
     }
@@ -141,6 +142,13 @@ impl Api {
     #[must_use]
     pub fn with_ground(self) -> Self {
         self.with(|desk| desk.offers.ground = true)
+    }
+
+    /// Returns this telling what requests' time goes into.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn with_traces(self, traces: crate::Traces) -> Self {
+        self.with(|desk| desk.traces = Some(traces))
     }
 
     /// Returns this with another clock: seconds since 1970, for answers and templates.

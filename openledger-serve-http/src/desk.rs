@@ -18,6 +18,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     ApiLimits, ToolFormat, door::Door, error::Failure, ids::Ids, metrics::Metrics, shelf::Shelf,
+    trace::Traces,
 };
 
 /// Asks whatever answers.
@@ -40,6 +41,7 @@ pub(crate) struct Desk {
     pub(crate) offers: Offers,
     /// Whether the engine makes embeddings for whoever asks.
     pub(crate) embeds: bool,
+    pub(crate) traces: Option<Traces>,
     /// Held while a request is read.
     pub(crate) readers: Arc<Semaphore>,
 }

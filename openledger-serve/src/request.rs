@@ -1,6 +1,10 @@
 //! What is asked of an engine.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use crate::{Constraint, Lease, Sampling, Source};
 
@@ -40,7 +44,12 @@ pub struct Generate {
     pub constraint: Option<Constraint>,
     /// Whether the answer is to tell its receipt, from a stack that signs them.
     pub receipt: bool,
+    /// Where the engine notes when it began with it, for whoever traces.
+    pub begun: Option<Begun>,
 }
+
+/// When an engine began with a request: empty while that waits.
+pub type Begun = Arc<OnceLock<Instant>>;
 
 impl Generate {
     /// Asks for at most 128 tokens from the base model, each the most likely one.
@@ -61,6 +70,7 @@ impl Generate {
             min_tokens: 0,
             constraint: None,
             receipt: false,
+            begun: None,
         }
     }
 
@@ -138,6 +148,13 @@ impl Generate {
     #[must_use]
     pub const fn with_receipt(mut self, receipt: bool) -> Self {
         self.receipt = receipt;
+        self
+    }
+
+    /// Returns this with a place where the engine notes when it began.
+    #[must_use]
+    pub fn with_begun(mut self, begun: Begun) -> Self {
+        self.begun = Some(begun);
         self
     }
 

@@ -30,6 +30,7 @@ use crate::{
     error::Failure,
     metrics::Flight,
     tools::Splitter,
+    trace::Trace,
     wire::{GROUND, RECEIPT, Settings},
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Order {
     pub(crate) prompts: Vec<Prompted>,
     /// What pays for each answer.
     pub(crate) payment: Option<Credential>,
+    pub(crate) trace: Trace,
     /// What finds calls in an answer, if there are tools.
     pub(crate) splitter: Option<Splitter>,
     pub(crate) shape: Shape,
@@ -128,7 +130,12 @@ pub(crate) async fn start(
             if let Some(payment) = &order.payment {
                 request = request.with_payment(payment.clone());
             }
-            let flight = Flight::new(&desk.metrics, adapter.map(|(name, _)| &**name));
+            let name = adapter.map(|(name, _)| &**name);
+            let laps = order.trace.answer(name);
+            if let Some(begun) = laps.begun() {
+                request = request.with_begun(begun);
+            }
+            let flight = Flight::new(&desk.metrics, name).with_laps(laps);
             // Of several answers to one prompt the first tells what was read.
             asked.push((request, flight, n == 0));
         }

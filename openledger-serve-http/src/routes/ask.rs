@@ -17,6 +17,7 @@ use crate::{
     error::Failure,
     sse::{self, Head},
     tools::Splitter,
+    trace::Trace,
     wire::{ChatRequest, CompletionRequest},
 };
 
@@ -26,17 +27,23 @@ const ADAPTER: &str = "x-openledger-adapter";
 /// What pays for an answer, as x402 names it; who takes the money reads it.
 const PAYMENT: &str = "payment-signature";
 
+/// A request for answers.
+pub(super) struct Asked<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) trace: &'a Trace,
+    pub(super) body: Bytes,
+}
+
 /// Answers what `read` makes of a body: [`chat`] or [`completion`].
 pub(super) async fn answer(
     desk: &Arc<Desk>,
     caller: &Caller,
-    headers: &HeaderMap,
-    body: Bytes,
+    Asked { headers, trace, body }: Asked<'_>,
     read: fn(&Desk, &[u8]) -> Result<Order, Failure>,
 ) -> Result<Response<Body>, Failure> {
     let payment = payment(headers)?;
     let order = desk.read(move |desk| read(desk, &body)).await?;
-    respond(desk, caller, Order { payment, ..order }).await
+    respond(desk, caller, Order { payment, trace: trace.clone(), ..order }).await
 }
 
 /// Reads what pays.
@@ -54,7 +61,8 @@ pub(super) fn completion(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
     let prompts = prompts
         .map(|prompt| Prompted::text(desk, prompt, settings.wishes.ground.as_ref()))
         .collect::<Result<_, _>>()?;
-    Ok(Order { settings, prompts, payment: None, splitter: None, shape: Shape::Text })
+    let (splitter, shape) = (None, Shape::Text);
+    Ok(Order { settings, prompts, payment: None, trace: Trace::default(), splitter, shape })
 }
 
 /// Reads the body of `/v1/chat/completions`.
@@ -89,7 +97,7 @@ pub(super) fn chat(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
     let ground = settings.wishes.ground.as_ref();
     let prompts = vec![Prompted::chat(desk, &text, &request.chat.messages, ground)?];
     let shape = Shape::Chat { format: subject.tools };
-    Ok(Order { settings, prompts, payment: None, splitter, shape })
+    Ok(Order { settings, prompts, payment: None, trace: Trace::default(), splitter, shape })
 }
 
 /// Answers, at once or as it comes.

@@ -18,7 +18,8 @@ use openledger_http::Peer;
 use openledger_model::Json;
 use serde_json::Value;
 
-use crate::{Body, desk::Desk, error::Failure, wire};
+use crate::{Body, desk::Desk, error::Failure, trace::Trace, wire};
+use ask::Asked;
 
 /// The name of a request, in both directions.
 const REQUEST_ID: &str = "x-request-id";
@@ -97,8 +98,14 @@ where
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers).unwrap_or_else(|| header(&desk.ids.name("req_")));
+    let mut trace = Trace::default();
     let (pattern, answered) = match Route::of(&parts.method, parts.uri.path()) {
-        Ok((route, pattern, name)) => (pattern, to_route(&desk, route, name, &parts, body).await),
+        Ok((route, pattern, name)) => {
+            if !route.is_open() {
+                trace = Trace::begin(desk.traces.as_ref(), &parts.method, pattern, &parts.headers);
+            }
+            (pattern, to_route(&desk, route, name, &parts, &trace, body).await)
+        }
         Err(takes) => ("none", Err(no_route(takes.as_ref()))),
     };
     let mut response = answered.unwrap_or_else(Failure::into_response);
@@ -109,6 +116,7 @@ where
     }
     let status = response.status().as_u16();
     desk.metrics.request(pattern, status);
+    trace.status(status);
     let millis = begun.elapsed().as_millis();
     tracing::info!(target: "openledger_serve_http", route = pattern, status, millis = millis as u64, id = ?id);
     response.headers_mut().insert(REQUEST_ID, id);
@@ -120,6 +128,7 @@ async fn to_route<B>(
     route: Route,
     name: &str,
     parts: &Parts,
+    trace: &Trace,
     body: B,
 ) -> Result<Response<Body>, Failure>
 where
@@ -149,13 +158,14 @@ where
         desk.is_open()?;
     }
     let body = read(desk, &parts.headers, body).await?;
+    let headers = &parts.headers;
     match route {
         Route::LoadAdapter => adapters::load(desk, &json(desk, &body)?).await,
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
         Route::Embeddings => embeddings::answer(desk, &caller, body).await,
-        Route::Chat => ask::answer(desk, &caller, &parts.headers, body, ask::chat).await,
-        _ => ask::answer(desk, &caller, &parts.headers, body, ask::completion).await,
+        Route::Chat => ask::answer(desk, &caller, Asked { headers, trace, body }, ask::chat).await,
+        _ => ask::answer(desk, &caller, Asked { headers, trace, body }, ask::completion).await,
     }
 }
 

@@ -10,3 +10,5 @@ mod layers;
 mod status;
 mod streams;
 mod tools;
+#[cfg(feature = "otel")]
+mod traces;

@@ -149,6 +149,9 @@ impl Worker {
             });
             let Some((mut job, table)) = job.zip(opened) else { break };
             job.runs += 1;
+            if let Task::Answer(answer) = &job.task {
+                answer.begin();
+            }
             if job.runs == 1 {
                 self.stats.requests += 1;
                 self.stats.prefix_hits += u64::from(table.len() > 0);
