@@ -48,8 +48,31 @@ pub struct Generate {
     pub begun: Option<Begun>,
 }
 
-/// When an engine began with a request: empty while that waits.
-pub type Begun = Arc<OnceLock<Instant>>;
+/// When an engine began with a request, for whoever holds a clone.
+///
+/// # Examples
+/// ```
+/// use openledger_serve::Begun;
+///
+/// let begun = Begun::default();
+/// assert_eq!(begun.at(), None, "it waits");
+/// begun.note();
+/// assert!(begun.at().is_some());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Begun(Arc<OnceLock<Instant>>);
+
+impl Begun {
+    /// Returns when; `None` while the request waits.
+    pub fn at(&self) -> Option<Instant> {
+        self.0.get().copied()
+    }
+
+    /// Notes that it begins now. The first time counts: what had to make way has begun.
+    pub fn note(&self) {
+        self.0.get_or_init(Instant::now);
+    }
+}
 
 impl Generate {
     /// Asks for at most 128 tokens from the base model, each the most likely one.

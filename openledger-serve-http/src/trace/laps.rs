@@ -1,9 +1,6 @@
 //! What an answer's time goes into.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use openledger_serve::{Begun, End};
 use opentelemetry::{
@@ -32,14 +29,14 @@ impl Laps {
             request,
             adapter: adapter.map(str::to_owned),
             asked: (Instant::now(), SystemTime::now()),
-            begun: Arc::new(OnceLock::new()),
+            begun: Begun::default(),
             first: None,
         }))
     }
 
     /// Returns where the engine notes that it began, if anybody wants to know.
     pub(crate) fn begun(&self) -> Option<Begun> {
-        self.0.as_ref().map(|running| Arc::clone(&running.begun))
+        self.0.as_ref().map(|running| running.begun.clone())
     }
 
     /// The first token came.
@@ -61,7 +58,7 @@ impl Running {
     fn write(self, end: Option<&End>) {
         let now = Instant::now();
         // Whatever answers without telling when it began, began with the first token at the latest.
-        let begun = self.begun.get().copied().or(self.first);
+        let begun = self.begun.at().or(self.first);
         let number = |n: usize| Value::I64(i64::try_from(n).unwrap_or(i64::MAX));
         self.lap("queue", self.asked.0, begun, now, Vec::new());
         let Some(begun) = begun else { return };

@@ -1,7 +1,5 @@
 //! An answer under way: from logits to events.
 
-use std::time::Instant;
-
 use futures::channel::mpsc::UnboundedSender;
 use openledger_core::Result;
 use openledger_model::Model;
@@ -36,7 +34,7 @@ impl Answer {
     /// Notes that it begins, the first time.
     pub(super) fn begin(&self) {
         if let Some(begun) = &self.begun {
-            begun.get_or_init(Instant::now);
+            begun.note();
         }
     }
 
