@@ -124,6 +124,19 @@ async fn an_answer_nobody_reads_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_has_left() {
+    let (address, ..) = serve(Limits::default().with_connections(1)).await;
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    half.shutdown().await.unwrap();
+    // Its place is free though nobody answered it.
+    assert!(raw(address, &post("/", "", "")).await.starts_with("HTTP/1.1 200"));
+    let mut said = Vec::new();
+    let _ = half.read_to_end(&mut said).await;
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_the_end_answers_under_way_are_finished_and_no_more_begun() {
     let (address, stop, served) = serve(Limits::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
