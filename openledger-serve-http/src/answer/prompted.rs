@@ -1,6 +1,6 @@
 //! Prompts in tokens, and where rows that are found for them would go.
 
-use openledger_model::Message;
+use openledger_model::{Chat, ChatTemplate};
 use openledger_serve::Question;
 
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     error::Failure,
     wire::{GROUND, Ground, Prompt},
 };
+
+/// A character for private use.
+const MARK: char = '\u{e000}';
 
 /// A prompt, and what rows are put into it for.
 #[derive(Debug)]
@@ -39,22 +42,37 @@ impl Prompted {
     /// Reads a conversation as its template wrote it; rows go before the user's last message.
     pub(crate) fn chat(
         desk: &Desk,
-        text: &str,
-        messages: &[Message],
+        template: &ChatTemplate,
+        chat: &Chat,
         ground: Option<&Ground>,
     ) -> Result<Self, Failure> {
         let tokenizer = desk.subject.model.tokenizer();
+        let now = desk.now();
+        let render = |chat: &Chat| {
+            template.prompt(chat, now).map_err(|e| Failure::from(e).with_param("messages"))
+        };
+        let text = render(chat)?;
         // The template has written what begins a text.
         let Some(ground) = ground else {
-            return Ok(Self { tokens: tokenizer.encode(text, false)?, question: None });
+            return Ok(Self { tokens: tokenizer.encode(&text, false)?, question: None });
         };
-        let asked = messages.iter().rev().find(|message| message.role() == "user");
-        let asked = asked.and_then(Message::content).map_or("", str::trim);
-        // Templates may trim a message, and write it once; an earlier one may say the same.
-        let place = text.rfind(asked).filter(|_| !asked.is_empty()).ok_or_else(|| {
-            Failure::field(GROUND, "there is no message of the user's to put rows before")
-        })?;
-        let (tokens, places) = tokenizer.encode_places(text)?;
+        let wrong = |says: &str| Failure::field(GROUND, format!("`{GROUND}` {says}"));
+        let last = chat.messages.iter().rposition(|message| message.role() == "user");
+        let asked = last.and_then(|last| Some((last, chat.messages[last].content()?)));
+        let (last, asked) = asked
+            .filter(|(_, asked)| !asked.trim().is_empty())
+            .ok_or_else(|| wrong("finds no message of the user's to put rows before"))?;
+        // The same words may stand elsewhere, in the template's own text even: a mark stands in one place.
+        let mut mark = MARK.to_string();
+        while text.contains(&mark) {
+            mark.push(MARK);
+        }
+        let mut marked = chat.clone();
+        marked.messages[last] = chat.messages[last].clone().with("content", mark.clone() + asked);
+        let marked = render(&marked)?;
+        let place = marked.find(&mark).filter(|&place| text.starts_with(&marked[..place]));
+        let place = place.ok_or_else(|| wrong("does not know where the message stands"))?;
+        let (tokens, places) = tokenizer.encode_places(&text)?;
         let at = places.iter().position(|token| token.end > place).unwrap_or(tokens.len());
         let words = match ground {
             Ground::Words(words) => words,

@@ -91,11 +91,8 @@ pub(super) fn chat(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
             return Err(Failure::unsupported("tools", message));
         }
     };
-    let text = template
-        .prompt(&request.chat, desk.now())
-        .map_err(|e| Failure::from(e).with_param("messages"))?;
     let ground = settings.wishes.ground.as_ref();
-    let prompts = vec![Prompted::chat(desk, &text, &request.chat.messages, ground)?];
+    let prompts = vec![Prompted::chat(desk, template, &request.chat, ground)?];
     let shape = Shape::Chat { format: subject.tools };
     Ok(Order { settings, prompts, payment: None, trace: Trace::default(), splitter, shape })
 }

@@ -159,8 +159,8 @@ async fn an_answer_tells_what_it_cites_what_it_cost_and_who_is_owed() {
     // The row stands before the user's last message.
     let seen = script.last();
     let prompt = model().tokenizer().decode(&seen.prompt).unwrap();
-    let row = "Yes?\nuser:  Sources:\n[1] bread needs steam\nCite";
-    assert!(prompt.contains(row) && prompt.ends_with("What does bread need? \n"), "{prompt}");
+    let row = "Yes?\nuser: Sources:\n[1] bread needs steam\nCite";
+    assert!(prompt.contains(row) && prompt.ends_with("\n What does bread need? \n"), "{prompt}");
     assert_eq!(seen.payment.as_ref().map(Credential::expose), Some("lock-7"));
 }
 
@@ -200,6 +200,22 @@ async fn nothing_is_told_that_nobody_asked_for() {
     let body = json!({"model": BASE, "prompt": "x"}).to_string();
     let answer = post(plain, "/v1/completions", &body).await.json();
     assert!(answer["choices"][0].get("openledger").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_stand_before_the_question_wherever_else_its_words_are() {
+    let script = Script::saying(&["It [1]"]);
+    let (address, _) = server(&script).await;
+    for (question, words) in [("s", "bread"), ("assistant", "bread"), ("\u{e000}", "bread")] {
+        let body = json!({
+            "model": "law", "max_tokens": 5, "openledger": {"ground": words},
+            "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": question}],
+        });
+        assert_eq!(pay(address, "/v1/chat/completions", &body).await.status, 200);
+        let prompt = model().tokenizer().decode(&script.last().prompt).unwrap();
+        let after = format!("like [1].\n\n{question}\nassistant: {question}\n");
+        assert!(prompt.starts_with("user: Sources:\n") && prompt.ends_with(&after), "{prompt}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
