@@ -25,7 +25,8 @@ pub(crate) struct Failure {
     param: Option<String>,
     message: String,
     retry_after: Option<Duration>,
-    payment: Option<PaymentRequired>,
+    /// Boxed, because it is rare and everything here may fail.
+    payment: Option<Box<PaymentRequired>>,
 }
 
 impl Failure {
@@ -123,7 +124,7 @@ impl From<Error> for Failure {
         let (message, report) = (error.to_string(), error.report());
         if let Some(required) = PaymentRequired::of(&error) {
             let failure = Self::new(StatusCode::PAYMENT_REQUIRED, message);
-            let payment = Some(required.clone());
+            let payment = Some(Box::new(required.clone()));
             return Self { payment, ..failure.with_code("payment_required") };
         }
         match error.kind() {

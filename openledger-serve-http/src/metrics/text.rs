@@ -26,7 +26,7 @@ impl Metrics {
         let counted = |which: usize| under_way.values().map(|counts| counts[which]).sum::<usize>();
         let all = counted(0) + counted(1);
         // The engine knows which of them it has begun; a prompt that is read is no longer queued.
-        let running = stats.as_ref().map_or(counted(1), |stats| stats.running.min(all));
+        let running = stats.as_ref().map_or_else(|| counted(1), |stats| stats.running.min(all));
         let model = label(model);
         let of_model = format!("{{model_name=\"{model}\"}}");
         gauge(
@@ -39,7 +39,7 @@ impl Metrics {
         gauge(
             &mut out,
             "vllm:num_requests_waiting",
-            "Requests that wait, for their adapter or in the queue.",
+            "Requests that wait in the queue.",
             &of_model,
             all - running,
         );

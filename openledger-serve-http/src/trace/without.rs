@@ -9,11 +9,11 @@ pub(crate) enum Traces {}
 
 /// A request of which nothing is kept.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trace;
+pub(crate) struct Trace(());
 
 /// An answer of which nothing is kept.
 #[derive(Debug, Default)]
-pub(crate) struct Laps;
+pub(crate) struct Laps(());
 
 impl Trace {
     pub(crate) const fn begin(
@@ -22,13 +22,13 @@ impl Trace {
         _: &'static str,
         _: &HeaderMap,
     ) -> Self {
-        Self
+        Self(())
     }
 
     pub(crate) const fn status(&self, _: u16) {}
 
     pub(crate) const fn answer(&self, _: Option<&str>) -> Laps {
-        Laps
+        Laps(())
     }
 }
 
