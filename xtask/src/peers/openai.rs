@@ -43,7 +43,12 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     layers.arg("--accounts").arg(folder.join("accounts")).args(["--price", "1,10"]);
     let (_layered, layered) = Server::start(&mut layers)?;
     let mut ask = Command::new(&python);
-    ask.arg(root().join("xtask/peers/openai_client.py")).args([&url, &layered, KEY, ADMIN]);
+    ask.arg(root().join("xtask/peers/openai_client.py")).args([
+        url.as_str(),
+        layered.as_str(),
+        KEY,
+        ADMIN,
+    ]);
     Ok(output(&mut ask)?.trim().to_owned())
 }
 
