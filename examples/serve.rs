@@ -7,9 +7,13 @@
 //! name of its own folder. Control-C ends it: answers under way are finished first.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an app talks to its user")]
 
+#[path = "serve/layers.rs"]
+mod layers;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use layers::Layers;
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_http::{Limits, Listener};
 use openledger_model::{ChatTemplate, Model, Network};
@@ -51,6 +55,8 @@ struct Options {
     /// Answers that are written at a time.
     #[arg(long, default_value_t = 32)]
     running: usize,
+    #[command(flatten)]
+    layers: Layers,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -85,8 +91,20 @@ fn run(options: &Options) -> Result<()> {
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
     let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
     let adapters = adapters(options, &model)?;
-    let mut api =
-        Api::new(engine.clone(), model, &*name).with_engine(engine).with_keys(keys(options)?);
+    let layers = &options.layers;
+    let stack = layers.around(engine.clone())?;
+    let mut api = Api::new(stack, model, &*name).with_keys(keys(options)?);
+    // Embeddings go past the layers: nobody would pay for them.
+    api = match layers.takes_money() {
+        true => api.with_engine_metrics(engine),
+        false => api.with_engine(engine),
+    };
+    if layers.finds_rows() {
+        api = api.with_ground();
+    }
+    if layers.signs_receipts() {
+        api = api.with_receipts();
+    }
     match ChatTemplate::open(&options.model) {
         Ok(template) => api = api.with_template(template),
         Err(e) if e.kind() == ErrorKind::NotFound => {

@@ -12,7 +12,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use openledger_core::{Error, ErrorKind, Result};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
 use crate::{Limits, patient::Patient};
 
@@ -55,7 +55,8 @@ impl Listener {
     /// Answers requests until `stop` is ready; then takes no more connections and waits for the
     /// answers under way, at most as long as the limits say. Needs a tokio runtime with time and I/O.
     ///
-    /// An answer's future and body are dropped when its client is gone.
+    /// An answer's future and body are dropped when its client is gone, when it took too long at the end, and with
+    /// this future.
     pub async fn serve_until<A, F, B>(
         self,
         limits: Limits,
@@ -70,6 +71,7 @@ impl Listener {
     {
         let open = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
             let accepted = async {
@@ -102,7 +104,9 @@ impl Listener {
                 .max_headers(limits.headers)
                 .serve_connection(Patient::new(TokioIo::new(stream), limits.write_time), service);
             let connection = graceful.watch(connection);
-            tokio::spawn(async move {
+            // Those that are over take no memory.
+            while connections.try_join_next().is_some() {}
+            connections.spawn(async move {
                 // A connection that breaks is the client's affair.
                 let _ = connection.await;
                 drop(permit);

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
+    num::NonZero,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::{Context, Poll},
@@ -13,11 +14,12 @@ use http::{Request, Response};
 use openledger_core::Result;
 use openledger_model::{ChatTemplate, Model};
 use openledger_serve::{Adapters, Engine, Inference};
+use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
 use crate::{
     ApiLimits, Body, Keys, ToolFormat,
-    desk::{Desk, Subject, system_time},
+    desk::{Desk, Offers, Subject, system_time},
     door::Door,
     routes,
     shelf::Shelf,
@@ -44,6 +46,7 @@ impl Api {
         S: Inference + Clone + Send + 'static,
         S::Future: Send,
     {
+        let readers = std::thread::available_parallelism().map_or(2, NonZero::get);
         // A service need not be shared between threads: each request has a clone of its own.
         let service = Mutex::new(service);
         let ask = move |request| {
@@ -61,6 +64,10 @@ impl Api {
             clock: Arc::new(system_time),
             ids: Arc::default(),
             draining: Arc::default(),
+            offers: Offers::default(),
+            embeds: false,
+            traces: None,
+            readers: Arc::new(Semaphore::new(readers)),
         }))
     }
 
@@ -112,7 +119,36 @@ impl Api {
     /// `/v1/embeddings` asks it, past the layers around it.
     #[must_use]
     pub fn with_engine(self, engine: Engine) -> Self {
-        self.with(|desk| desk.engine = Some(engine))
+        self.with(|desk| (desk.engine, desk.embeds) = (Some(engine), true))
+    }
+
+    /// Returns this with the engine below whatever answers for `/metrics` alone: nobody gets past the layers.
+    #[must_use]
+    pub fn with_engine_metrics(self, engine: Engine) -> Self {
+        self.with(|desk| (desk.engine, desk.embeds) = (Some(engine), false))
+    }
+
+    /// Returns this over a service that signs receipts, as behind a
+    /// [`ReceiptLayer`](openledger_serve::ReceiptLayer): requests may ask for theirs by
+    /// `"openledger": {"receipt": true}`.
+    #[must_use]
+    pub fn with_receipts(self) -> Self {
+        self.with(|desk| desk.offers.receipts = true)
+    }
+
+    /// Returns this over a service that finds rows, as behind a
+    /// [`GroundLayer`](openledger_serve::GroundLayer): requests may ask for them by
+    /// `"openledger": {"ground": true}`, or by words instead of `true`.
+    #[must_use]
+    pub fn with_ground(self) -> Self {
+        self.with(|desk| desk.offers.ground = true)
+    }
+
+    /// Returns this telling what requests' time goes into.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn with_traces(self, traces: crate::Traces) -> Self {
+        self.with(|desk| desk.traces = Some(traces))
     }
 
     /// Returns this with another clock: seconds since 1970, for answers and templates.

@@ -25,6 +25,13 @@ impl Body {
     }
 }
 
+/// For layers that answer in the API's place, such as those that ask for a payment.
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::whole(text)
+    }
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").finish_non_exhaustive()

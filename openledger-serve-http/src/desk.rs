@@ -14,9 +14,11 @@ use http::StatusCode;
 use openledger_core::Result;
 use openledger_model::{ChatTemplate, Model};
 use openledger_serve::{Engine, Generate, TokenStream};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     ApiLimits, ToolFormat, door::Door, error::Failure, ids::Ids, metrics::Metrics, shelf::Shelf,
+    trace::Traces,
 };
 
 /// Asks whatever answers.
@@ -36,6 +38,19 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) offers: Offers,
+    /// Whether the engine makes embeddings for whoever asks.
+    pub(crate) embeds: bool,
+    pub(crate) traces: Option<Traces>,
+    /// Held while a request is read.
+    pub(crate) readers: Arc<Semaphore>,
+}
+
+/// What the layers around the engine bring, which requests may ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offers {
+    pub(crate) receipts: bool,
+    pub(crate) ground: bool,
 }
 
 /// The base model, and how one talks with it.
@@ -51,6 +66,24 @@ impl Desk {
     /// Returns the time in seconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// Reads a request on a thread for that, as many at a time as there are cores: parsing, rendering and
+    /// encoding megabytes of text takes its time, and many times their memory.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let desk = Arc::clone(self);
+        // It is never closed.
+        let place = Arc::clone(&self.readers).acquire_owned().await;
+        let read = move || {
+            let _place = place;
+            read(&desk)
+        };
+        let broken =
+            |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
+        spawn_blocking(read).await.map_err(broken)?
     }
 
     /// Refuses while the server is ending, and when nothing is left that answers.

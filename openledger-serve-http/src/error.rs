@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use openledger_core::{Error, ErrorKind};
 use openledger_serve::PaymentRequired;
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::Body;
 
+/// How to pay, as x402 names it.
+const PAYMENT_REQUIRED: &str = "payment-required";
 /// How long to wait where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -23,11 +25,20 @@ pub(crate) struct Failure {
     param: Option<String>,
     message: String,
     retry_after: Option<Duration>,
+    /// Boxed, because it is rare and everything here may fail.
+    payment: Option<Box<PaymentRequired>>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, code: None, param: None, message: message.into(), retry_after: None }
+        Self {
+            status,
+            code: None,
+            param: None,
+            message: message.into(),
+            retry_after: None,
+            payment: None,
+        }
     }
 
     /// A field of the request that is wrong.
@@ -67,7 +78,7 @@ impl Failure {
         self
     }
 
-    /// Returns `{"error": {"message", "type", "param", "code"}}`.
+    /// Returns `{"error": {"message", "type", "param", "code"}}`, and how much is to be paid.
     pub(crate) fn to_json(&self) -> Value {
         let kind = match self.status {
             StatusCode::UNAUTHORIZED => "authentication_error",
@@ -76,9 +87,13 @@ impl Failure {
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
-        json!({"error": {
+        let mut json = json!({"error": {
             "message": self.message, "type": kind, "param": self.param, "code": self.code,
-        }})
+        }});
+        if let Some(required) = &self.payment {
+            json["openledger"] = json!({"amount": required.amount});
+        }
+        json
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
@@ -86,6 +101,13 @@ impl Failure {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let terms = self.payment.as_ref().and_then(|required| required.terms.as_deref());
+        if let Some(terms) = terms.and_then(|terms| HeaderValue::from_str(terms).ok()) {
+            headers.insert(PAYMENT_REQUIRED, terms);
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds, never fewer than it takes.
             let seconds = wait.as_millis().div_ceil(1000).clamp(1, 86_400);
@@ -100,8 +122,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (message, report) = (error.to_string(), error.report());
-        if PaymentRequired::of(&error).is_some() {
-            return Self::new(StatusCode::PAYMENT_REQUIRED, message).with_code("payment_required");
+        if let Some(required) = PaymentRequired::of(&error) {
+            let failure = Self::new(StatusCode::PAYMENT_REQUIRED, message);
+            let payment = Some(Box::new(required.clone()));
+            return Self { payment, ..failure.with_code("payment_required") };
         }
         match error.kind() {
             ErrorKind::Invalid => Self::new(StatusCode::BAD_REQUEST, report),

@@ -15,6 +15,7 @@ mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tools;
+mod trace;
 mod wire;
 
 pub use api::Api;
@@ -22,3 +23,5 @@ pub use body::Body;
 pub use door::Keys;
 pub use limits::ApiLimits;
 pub use tools::{ToolCall, ToolFormat};
+#[cfg(feature = "otel")]
+pub use trace::Traces;

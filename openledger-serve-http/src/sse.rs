@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Body,
-    answer::{Choice, Piece, Shape, Usage},
+    answer::{Choice, Piece, Shape, Usage, with_told},
     desk::Desk,
     error::Failure,
 };
@@ -130,9 +130,9 @@ impl Writer {
             let ids = Arc::clone(&self.desk.ids);
             self.chunk(shape.part(index, &piece.text, &piece.calls, logprobs.as_ref(), &ids));
         }
-        if let Some((finish, usage)) = piece.end {
-            self.usage.add(usage);
-            self.chunk(shape.end(index, finish));
+        if let Some(end) = &piece.end {
+            self.usage.add(end.usage);
+            self.chunk(with_told(shape.end(index, end.finish), end.told.as_ref()));
         }
     }
 

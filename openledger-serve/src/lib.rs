@@ -27,8 +27,8 @@ pub use layer::{
     Policy, QueueOptions, QueueStats, ReceiptLayer, Terms, Till, Total, Totals, Usage, Watch, pay,
 };
 pub use lease::{AdapterPrecision, Lease};
-pub use request::{Credential, Generate, Question};
-pub use sampling::{Constraint, Lookup, Sampling};
+pub use request::{Begun, Credential, Generate, Question};
+pub use sampling::{Constraint, Lookup, Part, Sampling};
 pub use stream::{Completion, End, Event, Finish, Logprobs, TokenStream};
 
 use openledger_core::Error;

@@ -1,6 +1,10 @@
 //! What is asked of an engine.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use crate::{Constraint, Lease, Sampling, Source};
 
@@ -38,6 +42,36 @@ pub struct Generate {
     pub min_tokens: usize,
     /// What the answer must look like.
     pub constraint: Option<Constraint>,
+    /// Whether the answer is to tell its receipt, from a stack that signs them.
+    pub receipt: bool,
+    /// Where the engine notes when it began with it, for whoever traces.
+    pub begun: Option<Begun>,
+}
+
+/// When an engine began with a request, for whoever holds a clone.
+///
+/// # Examples
+/// ```
+/// use openledger_serve::Begun;
+///
+/// let begun = Begun::default();
+/// assert_eq!(begun.at(), None, "it waits");
+/// begun.note();
+/// assert!(begun.at().is_some());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Begun(Arc<OnceLock<Instant>>);
+
+impl Begun {
+    /// Returns when; `None` while the request waits.
+    pub fn at(&self) -> Option<Instant> {
+        self.0.get().copied()
+    }
+
+    /// Notes that it begins now. The first time counts: what had to make way has begun.
+    pub fn note(&self) {
+        self.0.get_or_init(Instant::now);
+    }
 }
 
 impl Generate {
@@ -58,6 +92,8 @@ impl Generate {
             sources: Vec::new(),
             min_tokens: 0,
             constraint: None,
+            receipt: false,
+            begun: None,
         }
     }
 
@@ -128,6 +164,20 @@ impl Generate {
     #[must_use]
     pub fn with_constraint(mut self, constraint: Constraint) -> Self {
         self.constraint = Some(constraint);
+        self
+    }
+
+    /// Returns this asking for the answer's receipt.
+    #[must_use]
+    pub const fn with_receipt(mut self, receipt: bool) -> Self {
+        self.receipt = receipt;
+        self
+    }
+
+    /// Returns this with a place where the engine notes when it began.
+    #[must_use]
+    pub fn with_begun(mut self, begun: Begun) -> Self {
+        self.begun = Some(begun);
         self
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
-use openledger_core::{Error, ErrorKind, Receipt, Result, message::Signed};
+use openledger_core::{Amount, Error, ErrorKind, Receipt, Result, message::Signed};
 
 use crate::Citations;
 
@@ -29,6 +29,8 @@ pub enum Event {
     Cited(Citations),
     /// The node's signed word for the whole answer; before the end, if that was asked for.
     Receipt(Box<Signed<Receipt>>),
+    /// What was charged for the whole answer; before the end, from a stack that takes money.
+    Charged(Amount),
     /// The answer is over; nothing follows.
     End(End),
 }
@@ -120,6 +122,7 @@ impl TokenStream {
             text: String::new(),
             citations: None,
             receipt: None,
+            charge: None,
             end: None,
         };
         while let Some(event) = self.next().await {
@@ -130,6 +133,7 @@ impl TokenStream {
                 }
                 Event::Cited(citations) => completion.citations = Some(citations),
                 Event::Receipt(receipt) => completion.receipt = Some(*receipt),
+                Event::Charged(amount) => completion.charge = Some(amount),
                 Event::End(end) => {
                     completion.text.push_str(&end.text);
                     completion.end = Some(end);
@@ -169,6 +173,8 @@ pub struct Completion {
     pub citations: Option<Citations>,
     /// The node's signed word for it, if that was asked for.
     pub receipt: Option<Signed<Receipt>>,
+    /// What was charged for it, if it cost anything.
+    pub charge: Option<Amount>,
     end: Option<End>,
 }
 

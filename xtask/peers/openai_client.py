@@ -1,4 +1,5 @@
-"""OpenAI's client against a server of ours: `openai_client.py URL KEY ADMIN` prints what was checked.
+"""OpenAI's client against two servers of ours, the second behind layers: `openai_client.py URL LAYERED KEY ADMIN`
+prints what was checked.
 
 What a server cannot do it has to refuse by name; an answer that ignores it is an error here.
 """
@@ -9,7 +10,7 @@ import sys
 import openai
 from openai import OpenAI
 
-url, key, admin = sys.argv[1:]
+url, layered, key, admin = sys.argv[1:]
 client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
 asked = [{"role": "user", "content": "What is an easement?"}]
 tools = [
@@ -18,9 +19,12 @@ tools = [
         "function": {
             "name": "add",
             "description": "Adds.",
-            "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+            "parameters": {
+                "type": "object", "properties": {"a": {"enum": [1, 20, 300]}}, "required": ["a"],
+            },
         },
-    }
+    },
+    {"type": "function", "function": {"name": "now"}},
 ]
 done, refused = [], []
 
@@ -109,19 +113,23 @@ client.chat.completions.create(model="tiny", messages=history, tools=tools, max_
 done.append("tools")
 
 
-def forced(chat):
-    call = chat.choices[0].message.tool_calls[0]
-    assert call.function.name == "add" and isinstance(json.loads(call.function.arguments), dict)
-
-
-honoured_or_refused(
-    "forced calls", "tool_choice",
-    lambda: client.chat.completions.create(
-        model="tiny", messages=asked, tools=tools, max_tokens=200, seed=1,
-        tool_choice={"type": "function", "function": {"name": "add"}},
-    ),
-    forced,
-)
+for choice in ["required", {"type": "function", "function": {"name": "add"}}]:
+    asking = dict(
+        model="tiny", messages=asked, tools=tools, max_tokens=400, seed=1, tool_choice=choice
+    )
+    chat = client.chat.completions.create(**asking)
+    [call] = chat.choices[0].message.tool_calls
+    assert chat.choices[0].finish_reason == "tool_calls", chat
+    given = json.loads(call.function.arguments)
+    if choice != "required":
+        assert call.function.name == "add", call
+    assert given == {} if call.function.name == "now" else given["a"] in (1, 20, 300), call
+    deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asking, stream=True)]
+    [[streamed]] = [delta.tool_calls for delta in deltas if delta.tool_calls]
+    assert (streamed.function.name, streamed.function.arguments) == (
+        call.function.name, call.function.arguments
+    ), streamed
+done.append("forced calls")
 
 
 def likely(chat):
@@ -200,6 +208,29 @@ fails(openai.NotFoundError, "model_not_found",
       lambda: client.chat.completions.create(model="again", messages=asked))
 done.append("adapters")
 
-assert refused == ["forced calls"], refused
+payer = OpenAI(base_url=f"{layered}/v1", api_key=key, max_retries=0)
+asking = dict(
+    model="law", messages=asked, max_tokens=8,
+    extra_body={"ignore_eos": True, "openledger": {"receipt": True, "ground": True}},
+)
+told = payer.chat.completions.create(**asking).choices[0].openledger
+assert told["adapter"]["name"] == "law" and told["adapter"]["id"].startswith("0x"), told
+assert told["citations"]["sources"][0]["contributor"] == "0x" + "01" * 20, told
+assert told["receipt"]["message"]["fee"] == told["charge"] and int(told["charge"]) > 80, told
+assert told["receipt"]["message"]["adapter"] == told["adapter"]["id"], told
+assert told["receipt"]["signature"].startswith("0x"), told
+last = list(payer.chat.completions.create(**asking, stream=True))[-1].choices[0]
+assert last.finish_reason and last.openledger["charge"] and last.openledger["receipt"], last
+fails(openai.BadRequestError, "unsupported_parameter", lambda: client.chat.completions.create(**asking))
+poor = OpenAI(base_url=f"{layered}/v1", api_key=admin, max_retries=0)
+try:
+    poor.chat.completions.create(**asking)
+    raise AssertionError("answered for nothing")
+except openai.APIStatusError as error:
+    assert error.status_code == 402 and error.body["code"] == "payment_required", error.body
+    assert int(error.response.json()["openledger"]["amount"]) > 80
+done.append("receipts, citations and charges")
+
+assert refused == [], refused
 print(f"openai {openai.__version__}: {', '.join(done)}" +
       (f"; refused by name: {', '.join(refused)}" if refused else ""))

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod line;
+mod paid;
 mod train;
 
 use std::path::{Path, PathBuf};

@@ -15,12 +15,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Answers with the body's length; `/large` with 64 MiB, `/slow` after a while.
+/// Answers with the body's length; `/large` with 64 MiB, `/slow` after a while, `/never` not at all.
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     assert!(request.extensions().get::<Peer>().unwrap().0.ip().is_loopback());
     match request.uri().path() {
         "/large" => return Response::new(Full::new(vec![7; 64 << 20].into())),
         "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
+        "/never" => std::future::pending().await,
         _ => {}
     }
     let (status, text) = match read(request.into_body(), 1000, Duration::from_millis(500)).await {
@@ -123,6 +124,19 @@ async fn an_answer_nobody_reads_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_has_left() {
+    let (address, ..) = serve(Limits::default().with_connections(1)).await;
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    half.shutdown().await.unwrap();
+    // Its place is free though nobody answered it.
+    assert!(raw(address, &post("/", "", "")).await.starts_with("HTTP/1.1 200"));
+    let mut said = Vec::new();
+    let _ = half.read_to_end(&mut said).await;
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_the_end_answers_under_way_are_finished_and_no_more_begun() {
     let (address, stop, served) = serve(Limits::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -141,9 +155,13 @@ async fn at_the_end_nobody_is_waited_for_for_ever() {
     let (address, stop, served) =
         serve(Limits::default().with_drain_time(Duration::from_millis(100))).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
     stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), served).await.unwrap().unwrap();
+    // What did not end in time is ended, not left behind.
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut [0; 64])).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
 }
 
 #[tokio::test]

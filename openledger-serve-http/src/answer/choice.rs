@@ -9,6 +9,7 @@ use openledger_model::Model;
 use openledger_serve::{End, Event, Finish, Logprobs, TokenStream};
 use serde_json::{Value, json};
 
+use super::told::Told;
 use crate::{
     error::Failure,
     metrics::Flight,
@@ -26,6 +27,7 @@ pub(crate) struct Choice {
     splitter: Option<Splitter>,
     logprobs: bool,
     counts_prompt: bool,
+    told: Told,
     over: bool,
 }
 
@@ -35,8 +37,17 @@ pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) calls: Vec<ToolCall>,
     pub(crate) tokens: Vec<Likely>,
-    /// Why it is over and what it used, with the last piece.
-    pub(crate) end: Option<(&'static str, Usage)>,
+    /// With the last piece.
+    pub(crate) end: Option<Ending>,
+}
+
+/// How an answer ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) finish: &'static str,
+    pub(crate) usage: Usage,
+    /// What layers told of it.
+    pub(crate) told: Option<Value>,
 }
 
 /// A token and how likely it was.
@@ -73,15 +84,25 @@ impl Usage {
 }
 
 impl Choice {
-    pub(super) const fn new(
+    pub(super) fn new(
         index: usize,
         events: TokenStream,
         flight: Flight,
         model: Arc<Model>,
         deadline: Instant,
     ) -> Self {
-        let (splitter, logprobs, counts_prompt, over) = (None, false, true, false);
-        Self { index, events, flight, model, deadline, splitter, logprobs, counts_prompt, over }
+        Self {
+            index,
+            events,
+            flight,
+            model,
+            deadline,
+            splitter: None,
+            logprobs: false,
+            counts_prompt: true,
+            told: Told::default(),
+            over: false,
+        }
     }
 
     pub(super) fn with_splitter(mut self, splitter: Option<Splitter>) -> Self {
@@ -91,6 +112,11 @@ impl Choice {
 
     pub(super) const fn with_logprobs(mut self, logprobs: bool) -> Self {
         self.logprobs = logprobs;
+        self
+    }
+
+    pub(super) fn with_told(mut self, told: Told) -> Self {
+        self.told = told;
         self
     }
 
@@ -119,8 +145,7 @@ impl Choice {
                     self.over = true;
                     return Ok(Some(self.end(end)));
                 }
-                // What layers tell beside.
-                _ => {}
+                beside => self.told.event(beside),
             }
         }
     }
@@ -139,6 +164,7 @@ impl Choice {
         text: String,
         found: Option<Logprobs>,
     ) -> Result<Piece, Failure> {
+        self.told.text(&text);
         let text = match &mut self.splitter {
             None => text,
             // What begins calls is a special token in some families, which has no text.
@@ -172,6 +198,7 @@ impl Choice {
     }
 
     fn end(&mut self, end: End) -> Piece {
+        self.told.text(&end.text);
         let (mut text, mut calls) = (end.text, Vec::new());
         if let Some(splitter) = &mut self.splitter {
             let certain = splitter.push(&text);
@@ -190,6 +217,7 @@ impl Choice {
             tokens_cached: read(end.tokens_cached),
             tokens_out: end.tokens_out,
         };
-        Piece { text, calls, tokens: Vec::new(), end: Some((finish, usage)) }
+        let end = Ending { finish, usage, told: self.told.to_json() };
+        Piece { text, calls, tokens: Vec::new(), end: Some(end) }
     }
 }

@@ -6,7 +6,9 @@
 //! ```
 
 mod choice;
+mod prompted;
 mod shape;
+mod told;
 
 use std::{
     sync::Arc,
@@ -15,10 +17,12 @@ use std::{
 
 use futures::future::try_join_all;
 use http::StatusCode;
-use openledger_serve::Lease;
+use openledger_serve::{Credential, Lease};
 
-pub(crate) use choice::{Choice, Piece, Usage};
-pub(crate) use shape::Shape;
+pub(crate) use choice::{Choice, Ending, Piece, Usage};
+pub(crate) use prompted::{Prompted, tokens};
+pub(crate) use shape::{Shape, with_told};
+use told::Told;
 
 use crate::{
     desk::Desk,
@@ -26,15 +30,18 @@ use crate::{
     error::Failure,
     metrics::Flight,
     tools::Splitter,
-    wire::{Prompt, Settings},
+    trace::Trace,
+    wire::{GROUND, RECEIPT, Settings},
 };
 
-/// What is asked, whichever route it came by.
+/// What is asked for, whichever route it came by.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct Order {
     pub(crate) settings: Settings,
-    /// In tokens.
-    pub(crate) prompts: Vec<Vec<u32>>,
+    pub(crate) prompts: Vec<Prompted>,
+    /// What pays for each answer.
+    pub(crate) payment: Option<Credential>,
+    pub(crate) trace: Trace,
     /// What finds calls in an answer, if there are tools.
     pub(crate) splitter: Option<Splitter>,
     pub(crate) shape: Shape,
@@ -64,28 +71,50 @@ pub(crate) async fn adapter(
 /// How long after a request's time the engine may go on with it.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Of the tokens a model holds, those left to rows at most where no length of the answer is asked for.
+const ROWS: usize = 1024;
+
+/// Refuses what the layers around the engine do not bring.
+fn check(desk: &Desk, settings: &Settings) -> Result<(), Failure> {
+    let wishes = &settings.wishes;
+    for (asks, brings, name, says) in [
+        (wishes.receipt, desk.offers.receipts, RECEIPT, "what answers here signs no receipts"),
+        (wishes.ground.is_some(), desk.offers.ground, GROUND, "there are no rows here to find"),
+    ] {
+        if asks && !brings {
+            return Err(Failure::unsupported(name, format!("{says}: leave `{name}` out")));
+        }
+    }
+    Ok(())
+}
+
 /// Asks for every answer.
 pub(crate) async fn start(
     desk: &Desk,
     caller: &Caller,
-    question: &Question,
+    order: &Order,
     adapter: Option<&(String, Lease)>,
 ) -> Result<Vec<Choice>, Failure> {
-    let settings = &question.settings;
+    let settings = &order.settings;
+    check(desk, settings)?;
     let deadline = Instant::now() + settings.time;
     let seed = settings.seed.unwrap_or_else(|| desk.ids.number());
     let holds = desk.subject.model.network().decoder().max_positions();
     let mut asked = Vec::new();
-    for prompt in &question.prompts {
+    for Prompted { tokens: prompt, question } in &order.prompts {
         let room = holds.saturating_sub(prompt.len());
         if room == 0 {
             let message =
                 format!("the prompt has {} tokens, the model holds {holds}", prompt.len());
             return Err(Failure::new(StatusCode::BAD_REQUEST, message)
                 .with_code("context_length_exceeded")
-                .with_param(question.shape.prompt()));
+                .with_param(order.shape.prompt()));
         }
-        let most = settings.max_tokens.unwrap_or(desk.limits.max_tokens).min(room);
+        let rows = question.as_ref().map_or(0, |_| ROWS.min(room / 2));
+        let most = match settings.max_tokens {
+            Some(most) => most.min(room),
+            None => desk.limits.max_tokens.min(room - rows),
+        };
         for n in 0..settings.n {
             let seed = seed.wrapping_add(n as u64);
             let mut request = settings.request(prompt.clone(), most, seed);
@@ -97,7 +126,18 @@ pub(crate) async fn start(
             if let Some(tenant) = caller.name() {
                 request = request.with_tenant(tenant);
             }
-            let flight = Flight::new(&desk.metrics, adapter.map(|(name, _)| &**name));
+            if let Some(question) = question {
+                request = request.with_question(question.clone());
+            }
+            if let Some(payment) = &order.payment {
+                request = request.with_payment(payment.clone());
+            }
+            let name = adapter.map(|(name, _)| &**name);
+            let laps = order.trace.answer(name);
+            if let Some(begun) = laps.begun() {
+                request = request.with_begun(begun);
+            }
+            let flight = Flight::new(&desk.metrics, name).with_laps(laps);
             // Of several answers to one prompt the first tells what was read.
             asked.push((request, flight, n == 0));
         }
@@ -107,30 +147,11 @@ pub(crate) async fn start(
         let answer = tokio::time::timeout_at(deadline.into(), (desk.ask)(request));
         let events = answer.await.map_err(late)??;
         let model = Arc::clone(&desk.subject.model);
-        let splitter = question.splitter.clone();
+        let splitter = order.splitter.clone();
+        let told = Told::new(adapter, settings.wishes.ground.is_some());
         let choice = Choice::new(index, events, flight, model, deadline);
         let choice = choice.with_splitter(splitter).with_logprobs(settings.logprobs.is_some());
-        Ok::<_, Failure>(choice.with_prompt_counted(counts))
+        Ok::<_, Failure>(choice.with_prompt_counted(counts).with_told(told))
     });
     try_join_all(started).await
-}
-
-/// Turns prompts into tokens, with what begins a text.
-pub(crate) fn tokens(desk: &Desk, prompts: Vec<Prompt>) -> Result<Vec<Vec<u32>>, Failure> {
-    let model = &desk.subject.model;
-    let encoded = prompts.into_iter().map(|prompt| match prompt {
-        Prompt::Text(text) => Ok(model.tokenizer().encode(&text, true)?),
-        Prompt::Tokens(tokens) => {
-            model.network().check_tokens(&tokens)?;
-            Ok(tokens)
-        }
-    });
-    encoded
-        .map(|tokens: Result<Vec<u32>, Failure>| match tokens {
-            Ok(tokens) if tokens.is_empty() => {
-                Err(Failure::field("prompt", "`prompt` has no tokens"))
-            }
-            tokens => tokens,
-        })
-        .collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::choice::Likely;
+use super::choice::{Likely, Piece};
 use crate::{ToolFormat, ids::Ids, tools::ToolCall};
 
 /// Which of the two an answer is.
@@ -47,8 +47,7 @@ impl Shape {
     pub(crate) fn whole(
         self,
         index: usize,
-        text: &str,
-        calls: &[ToolCall],
+        Piece { text, calls, .. }: &Piece,
         finish: &str,
         logprobs: Option<&[Likely]>,
         ids: &Ids,
@@ -180,6 +179,14 @@ impl Shape {
             }
         }
     }
+}
+
+/// Returns a choice with what layers told of it.
+pub(crate) fn with_told(mut choice: Value, told: Option<&Value>) -> Value {
+    if let Some(told) = told {
+        choice["openledger"] = told.clone();
+    }
+    choice
 }
 
 /// JSON has no infinities; OpenAI's API says this for what is as good as impossible.

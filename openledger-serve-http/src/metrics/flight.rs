@@ -8,6 +8,7 @@ use std::{
 use openledger_serve::End;
 
 use super::Metrics;
+use crate::trace::Laps;
 
 /// Counts an answer from its request to its end, or to when nobody wants it any more.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct Flight {
     adapter: Option<String>,
     begun: Instant,
     state: State,
+    laps: Laps,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,13 +30,26 @@ enum State {
 impl Flight {
     pub(crate) fn new(metrics: &Arc<Metrics>, adapter: Option<&str>) -> Self {
         let adapter = metrics.change(adapter.map(str::to_owned), |[waiting, _]| *waiting += 1);
-        Self { metrics: Arc::clone(metrics), adapter, begun: Instant::now(), state: State::Waits }
+        Self {
+            metrics: Arc::clone(metrics),
+            adapter,
+            begun: Instant::now(),
+            state: State::Waits,
+            laps: Laps::default(),
+        }
+    }
+
+    /// Returns this telling what its time goes into.
+    pub(crate) fn with_laps(mut self, laps: Laps) -> Self {
+        self.laps = laps;
+        self
     }
 
     /// A token came.
     pub(crate) fn token(&mut self) {
         if self.state == State::Waits {
             self.state = State::Runs;
+            self.laps.first();
             self.metrics.first_token.record(self.begun.elapsed());
             self.metrics.change(self.adapter.clone(), |[waiting, running]| {
                 *waiting = waiting.saturating_sub(1);
@@ -47,6 +62,7 @@ impl Flight {
     pub(crate) fn end(&mut self, end: &End) {
         self.token();
         self.leave();
+        self.laps.over(Some(end));
         self.state = State::Ended;
         self.metrics.answer.record(self.begun.elapsed());
         for (counter, tokens) in [
@@ -71,6 +87,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         if self.state != State::Ended {
             self.leave();
+            self.laps.over(None);
             self.metrics.abandoned.fetch_add(1, Ordering::Relaxed);
         }
     }

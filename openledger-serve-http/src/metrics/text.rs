@@ -19,11 +19,14 @@ impl Metrics {
     pub(crate) fn text(&self, stats: Option<Stats>, model: &str, now: u64) -> String {
         let mut out = String::new();
         let under_way = lock(&self.under_way).clone();
-        let [waiting, running] = [0, 1].map(|which| {
+        let names = |which: usize| {
             let adapters = under_way.iter().filter(|(_, counts)| counts[which] > 0);
-            let names = adapters.filter_map(|(name, _)| name.as_deref()).collect::<Vec<_>>();
-            (names.join(","), under_way.values().map(|counts| counts[which]).sum::<usize>())
-        });
+            label(&adapters.filter_map(|(name, _)| name.as_deref()).collect::<Vec<_>>().join(","))
+        };
+        let counted = |which: usize| under_way.values().map(|counts| counts[which]).sum::<usize>();
+        let all = counted(0) + counted(1);
+        // The engine knows which of them it has begun; a prompt that is read is no longer queued.
+        let running = stats.as_ref().map_or_else(|| counted(1), |stats| stats.running.min(all));
         let model = label(model);
         let of_model = format!("{{model_name=\"{model}\"}}");
         gauge(
@@ -31,19 +34,19 @@ impl Metrics {
             "vllm:num_requests_running",
             "Answers that are written.",
             &of_model,
-            running.1,
+            running,
         );
         gauge(
             &mut out,
             "vllm:num_requests_waiting",
-            "Requests that wait for their first token.",
+            "Requests that wait in the queue.",
             &of_model,
-            waiting.1,
+            all - running,
         );
         let labels = format!(
             "{{max_lora=\"{UNBOUNDED}\",running_lora_adapters=\"{}\",waiting_lora_adapters=\"{}\"}}",
-            label(&running.0),
-            label(&waiting.0)
+            names(1),
+            names(0)
         );
         gauge(
             &mut out,
@@ -135,10 +138,12 @@ mod tests {
         let base = Flight::new(&metrics, None);
         let mut stats = Stats::default();
         (stats.pages_used, stats.pages_total) = (100, 400);
+        // It reads another's prompt already.
+        stats.running = 2;
         let text = metrics.text(Some(stats), "a\"b", 1700);
         for line in [
-            "vllm:num_requests_running{model_name=\"a\\\"b\"} 1",
-            "vllm:num_requests_waiting{model_name=\"a\\\"b\"} 2",
+            "vllm:num_requests_running{model_name=\"a\\\"b\"} 2",
+            "vllm:num_requests_waiting{model_name=\"a\\\"b\"} 1",
             "vllm:lora_requests_info{max_lora=\"2147483647\",running_lora_adapters=\"law\",waiting_lora_adapters=\"tax\"} 1700",
             "vllm:kv_cache_usage_perc{model_name=\"a\\\"b\"} 0.25",
             "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"400\"} 1",

@@ -4,64 +4,69 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use http::{Response, StatusCode};
-use openledger_core::B256;
-use openledger_serve::Lease;
-use tokio::task::spawn_blocking;
+use http::{HeaderMap, Response};
+use openledger_core::{B256, Error, ErrorKind};
+use openledger_serve::{Credential, Lease};
 
 use super::{events, header, json, whole};
 use crate::{
     Body,
-    answer::{self, Choice, Piece, Question, Shape, Usage},
+    answer::{self, Choice, Ending, Order, Piece, Prompted, Shape, Usage, with_told},
     desk::Desk,
     door::Caller,
     error::Failure,
     sse::{self, Head},
     tools::Splitter,
+    trace::Trace,
     wire::{ChatRequest, CompletionRequest},
 };
 
 /// The adapter that answers, by content.
 const ADAPTER: &str = "x-openledger-adapter";
 
-pub(super) async fn chat(
+/// What pays for an answer, as x402 names it; who takes the money reads it.
+const PAYMENT: &str = "payment-signature";
+
+/// A request for answers.
+pub(super) struct Asked<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) trace: &'a Trace,
+    pub(super) body: Bytes,
+}
+
+/// Answers what `read` makes of a body: [`chat`] or [`completion`].
+pub(super) async fn answer(
     desk: &Arc<Desk>,
     caller: &Caller,
-    body: Bytes,
+    Asked { headers, trace, body }: Asked<'_>,
+    read: fn(&Desk, &[u8]) -> Result<Order, Failure>,
 ) -> Result<Response<Body>, Failure> {
-    let read = {
-        let desk = Arc::clone(desk);
-        move || chat_question(&desk, &body)
-    };
-    respond(desk, caller, off_thread(read).await?).await
+    let payment = payment(headers)?;
+    let order = desk.read(move |desk| read(desk, &body)).await?;
+    respond(desk, caller, Order { payment, trace: trace.clone(), ..order }).await
 }
 
-pub(super) async fn completions(
-    desk: &Arc<Desk>,
-    caller: &Caller,
-    body: Bytes,
-) -> Result<Response<Body>, Failure> {
-    let read = {
-        let desk = Arc::clone(desk);
-        move || {
-            let request = CompletionRequest::read(&json(&desk, &body)?, &desk.limits)?;
-            let prompts = answer::tokens(&desk, request.prompts)?;
-            let settings = request.settings;
-            Ok(Question { settings, prompts, splitter: None, shape: Shape::Text })
-        }
-    };
-    respond(desk, caller, off_thread(read).await?).await
+/// Reads what pays.
+fn payment(headers: &HeaderMap) -> Result<Option<Credential>, Failure> {
+    let Some(value) = headers.get(PAYMENT) else { return Ok(None) };
+    let wrong = |_| Failure::field(PAYMENT, format!("the header `{PAYMENT}` is not plain text"));
+    value.to_str().map(|text| Some(Credential::new(text))).map_err(wrong)
 }
 
-/// Reads, renders and encodes on a thread for that: megabytes of text take their time.
-async fn off_thread(
-    read: impl FnOnce() -> Result<Question, Failure> + Send + 'static,
-) -> Result<Question, Failure> {
-    let broken = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
-    spawn_blocking(read).await.map_err(broken)?
+/// Reads the body of `/v1/completions`.
+pub(super) fn completion(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
+    let request = CompletionRequest::read(&json(desk, body)?, &desk.limits)?;
+    let settings = request.settings;
+    let prompts = request.prompts.into_iter();
+    let prompts = prompts
+        .map(|prompt| Prompted::text(desk, prompt, settings.wishes.ground.as_ref()))
+        .collect::<Result<_, _>>()?;
+    let (splitter, shape) = (None, Shape::Text);
+    Ok(Order { settings, prompts, payment: None, trace: Trace::default(), splitter, shape })
 }
 
-fn chat_question(desk: &Desk, body: &[u8]) -> Result<Question, Failure> {
+/// Reads the body of `/v1/chat/completions`.
+pub(super) fn chat(desk: &Desk, body: &[u8]) -> Result<Order, Failure> {
     let request = ChatRequest::read(&json(desk, body)?, &desk.limits)?;
     let subject = &desk.subject;
     let Some(template) = &subject.template else {
@@ -69,36 +74,40 @@ fn chat_question(desk: &Desk, body: &[u8]) -> Result<Question, Failure> {
         return Err(Failure::unsupported("messages", message));
     };
     let reads_tools = || Ok::<_, Failure>(template.source(&request.chat)?.contains("tools"));
+    let mut settings = request.settings;
     let splitter = match (request.tools.is_empty(), subject.tools) {
         (true, _) => None,
         (false, Some(format)) if reads_tools()? => {
-            Some(Splitter::new(format, request.tools.into(), request.parallel))
+            if request.forced {
+                let wrong =
+                    |e: Error| Failure::field("tools", format!("`tools` cannot be kept to: {e}"));
+                settings = settings.with_call(format.forced(&request.tools).map_err(wrong)?)?;
+            }
+            let names = request.tools.into_iter().map(|tool| tool.name);
+            Some(Splitter::new(format, names.collect(), request.parallel))
         }
         _ => {
             let message = "the model's chat template knows no tools";
             return Err(Failure::unsupported("tools", message));
         }
     };
-    let text = template
-        .prompt(&request.chat, desk.now())
-        .map_err(|e| Failure::from(e).with_param("messages"))?;
-    // The template has written what begins a text.
-    let tokens = subject.model.tokenizer().encode(&text, false)?;
+    let ground = settings.wishes.ground.as_ref();
+    let prompts = vec![Prompted::chat(desk, template, &request.chat, ground)?];
     let shape = Shape::Chat { format: subject.tools };
-    Ok(Question { settings: request.settings, prompts: vec![tokens], splitter, shape })
+    Ok(Order { settings, prompts, payment: None, trace: Trace::default(), splitter, shape })
 }
 
 /// Answers, at once or as it comes.
 async fn respond(
     desk: &Arc<Desk>,
     caller: &Caller,
-    question: Question,
+    order: Order,
 ) -> Result<Response<Body>, Failure> {
-    let settings = &question.settings;
+    let settings = &order.settings;
     let adapter = answer::adapter(desk, caller, &settings.model).await?;
-    let choices = answer::start(desk, caller, &question, adapter.as_ref()).await?;
+    let choices = answer::start(desk, caller, &order, adapter.as_ref()).await?;
     let lease = adapter.as_ref().map(|(_, lease)| lease);
-    let shape = question.shape;
+    let shape = order.shape;
     let head = Head {
         id: desk.ids.name(shape.prefix()),
         created: desk.now(),
@@ -113,18 +122,11 @@ async fn respond(
             let answers = try_join_all(choices.into_iter().map(collect)).await?;
             let mut usage = Usage::default();
             let mut json = Vec::new();
-            for (index, piece) in &answers {
-                let (finish, used) = piece.end.unwrap_or_else(|| ("stop", Usage::default()));
-                usage.add(used);
+            for (index, piece, end) in &answers {
+                usage.add(end.usage);
                 let tokens = logprobs.then_some(&piece.tokens[..]);
-                json.push(shape.whole(
-                    *index,
-                    &piece.text,
-                    &piece.calls,
-                    finish,
-                    tokens,
-                    &desk.ids,
-                ));
+                let choice = shape.whole(*index, piece, end.finish, tokens, &desk.ids);
+                json.push(with_told(choice, end.told.as_ref()));
             }
             let mut answer = head.to_json(false, &json);
             answer["usage"] = usage.to_json();
@@ -138,15 +140,17 @@ async fn respond(
 }
 
 /// Waits for all of an answer.
-async fn collect(mut choice: Choice) -> Result<(usize, Piece), Failure> {
+async fn collect(mut choice: Choice) -> Result<(usize, Piece, Ending), Failure> {
     let mut whole = Piece::default();
     while let Some(piece) = choice.next().await? {
         whole.text.push_str(&piece.text);
         whole.calls.extend(piece.calls);
         whole.tokens.extend(piece.tokens);
-        whole.end = piece.end;
+        if let Some(end) = piece.end {
+            return Ok((choice.index, whole, end));
+        }
     }
-    Ok((choice.index, whole))
+    Err(Error::new(ErrorKind::Unavailable, "the answer broke off").into())
 }
 
 /// Names what the answer depends on beside the request: base and adapter, by content.

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Response, StatusCode};
-use openledger_model::Json;
 use openledger_serve::Embed;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
-use super::whole;
+use super::{json, whole};
 use crate::{
     Body, answer,
     desk::Desk,
@@ -24,35 +23,25 @@ const MAX_TEXTS: usize = 2048;
 /// Those of them that wait for the engine at a time.
 const AT_ONCE: usize = 16;
 
+/// A request for vectors.
+struct Wanted {
+    model: String,
+    texts: Vec<Vec<u32>>,
+    /// Whether they come as bytes in base64.
+    packed: bool,
+}
+
 pub(super) async fn answer(
     desk: &Arc<Desk>,
     caller: &Caller,
-    json: &Json,
+    body: Bytes,
 ) -> Result<Response<Body>, Failure> {
-    let fields = Fields::new(json);
-    let model = fields.required("model")?;
-    let texts = Prompt::read(&fields, "input")?;
-    if texts.len() > MAX_TEXTS {
-        return Err(fields.wrong("input", &format!("has more than {MAX_TEXTS} texts")));
-    }
-    fields.refuse("dimensions", |_| false)?;
-    let packed = match fields.text("encoding_format")? {
-        None | Some("float") => false,
-        Some("base64") => true,
-        Some(_) => return Err(fields.wrong("encoding_format", "is not `float` or `base64`")),
-    };
-    let Some(engine) = &desk.engine else {
+    let Wanted { model, texts, packed } = desk.read(move |desk| read(desk, &body)).await?;
+    let engine = desk.engine.as_ref().filter(|_| desk.embeds).ok_or_else(|| {
         let message = "what answers here makes no embeddings";
-        let failure = Failure::new(StatusCode::NOT_IMPLEMENTED, message);
-        return Err(failure.with_code("unsupported"));
-    };
-    let adapter = answer::adapter(desk, caller, model).await?;
-    let texts = {
-        let desk = Arc::clone(desk);
-        let broken =
-            |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the request failed");
-        spawn_blocking(move || answer::tokens(&desk, texts)).await.map_err(broken)??
-    };
+        Failure::new(StatusCode::NOT_IMPLEMENTED, message).with_code("unsupported")
+    })?;
+    let adapter = answer::adapter(desk, caller, &model).await?;
     let tokens: usize = texts.iter().map(Vec::len).sum();
     let deadline = Instant::now() + desk.limits.time;
     let asked = texts.into_iter().map(|tokens| {
@@ -79,6 +68,25 @@ pub(super) async fn answer(
         "object": "list", "model": model, "data": data.collect::<Vec<Value>>(),
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     })))
+}
+
+fn read(desk: &Desk, body: &[u8]) -> Result<Wanted, Failure> {
+    let json = json(desk, body)?;
+    let fields = Fields::new(&json);
+    let model = fields.required("model")?.to_owned();
+    let texts = Prompt::read(&fields, "input")?;
+    if texts.len() > MAX_TEXTS {
+        return Err(fields.wrong("input", &format!("has more than {MAX_TEXTS} texts")));
+    }
+    fields.refuse("dimensions", |_| false)?;
+    let packed = match fields.text("encoding_format")? {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(fields.wrong("encoding_format", "is not `float` or `base64`")),
+    };
+    let texts =
+        texts.into_iter().map(|text| answer::tokens(desk, text)).collect::<Result<_, _>>()?;
+    Ok(Wanted { model, texts, packed })
 }
 
 /// The bytes of the numbers, least significant first, as OpenAI's client unpacks them.

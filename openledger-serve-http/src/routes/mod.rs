@@ -10,7 +10,7 @@ use std::{error::Error as StdError, sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE},
     request::Parts,
 };
 use openledger_core::ErrorKind;
@@ -18,7 +18,8 @@ use openledger_http::Peer;
 use openledger_model::Json;
 use serde_json::Value;
 
-use crate::{Body, desk::Desk, error::Failure, wire};
+use crate::{Body, desk::Desk, error::Failure, trace::Trace, wire};
+use ask::Asked;
 
 /// The name of a request, in both directions.
 const REQUEST_ID: &str = "x-request-id";
@@ -97,8 +98,14 @@ where
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers).unwrap_or_else(|| header(&desk.ids.name("req_")));
+    let mut trace = Trace::default();
     let (pattern, answered) = match Route::of(&parts.method, parts.uri.path()) {
-        Ok((route, pattern, name)) => (pattern, to_route(&desk, route, name, &parts, body).await),
+        Ok((route, pattern, name)) => {
+            if !route.is_open() {
+                trace = Trace::begin(desk.traces.as_ref(), &parts.method, pattern, &parts.headers);
+            }
+            (pattern, to_route(&desk, route, name, &parts, &trace, body).await)
+        }
         Err(takes) => ("none", Err(no_route(takes.as_ref()))),
     };
     let mut response = answered.unwrap_or_else(Failure::into_response);
@@ -109,6 +116,7 @@ where
     }
     let status = response.status().as_u16();
     desk.metrics.request(pattern, status);
+    trace.status(status);
     let millis = begun.elapsed().as_millis();
     tracing::info!(target: "openledger_serve_http", route = pattern, status, millis = millis as u64, id = ?id);
     response.headers_mut().insert(REQUEST_ID, id);
@@ -120,6 +128,7 @@ async fn to_route<B>(
     route: Route,
     name: &str,
     parts: &Parts,
+    trace: &Trace,
     body: B,
 ) -> Result<Response<Body>, Failure>
 where
@@ -137,7 +146,7 @@ where
     let from = parts.extensions.get::<Peer>().map(|Peer(address)| address.ip());
     let caller = desk.door.admit(&parts.headers, from, &desk.limits)?;
     if route.is_admin() {
-        desk.door.admin(&caller)?;
+        desk.door.admin(&caller, parts.headers.contains_key(AUTHORIZATION), from, &desk.limits)?;
     }
     match route {
         Route::Models => return Ok(status::models(desk, &caller)),
@@ -149,13 +158,14 @@ where
         desk.is_open()?;
     }
     let body = read(desk, &parts.headers, body).await?;
+    let headers = &parts.headers;
     match route {
         Route::LoadAdapter => adapters::load(desk, &json(desk, &body)?).await,
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
-        Route::Embeddings => embeddings::answer(desk, &caller, &json(desk, &body)?).await,
-        Route::Chat => ask::chat(desk, &caller, body).await,
-        _ => ask::completions(desk, &caller, body).await,
+        Route::Embeddings => embeddings::answer(desk, &caller, body).await,
+        Route::Chat => ask::answer(desk, &caller, Asked { headers, trace, body }, ask::chat).await,
+        _ => ask::answer(desk, &caller, Asked { headers, trace, body }, ask::completion).await,
     }
 }
 
@@ -170,6 +180,11 @@ where
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !kind.eq_ignore_ascii_case(b"application/json") {
         let message = "the body is not `content-type: application/json`";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    // What unpacks to a thousand times its size is never unpacked.
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let message = "the body is packed by `content-encoding`: send it as it is";
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let read = openledger_http::read(body, desk.limits.body, desk.limits.body_time);

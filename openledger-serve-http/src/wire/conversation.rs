@@ -6,18 +6,22 @@ use super::{
     Settings,
     fields::{Fields, is_empty},
 };
-use crate::{ApiLimits, error::Failure};
+use crate::{ApiLimits, error::Failure, tools::Tool};
 
 /// The most tools, as in OpenAI's API, and bytes of a tool's name.
 const MAX_TOOLS: usize = 128;
 const MAX_NAME: usize = 64;
+/// The most variables of a template.
+const MAX_VARIABLES: usize = 64;
 
 /// A conversation to go on with.
 #[derive(Clone, Debug)]
 pub(crate) struct ChatRequest {
     pub(crate) chat: Chat,
-    /// The tools' names; empty if none may be called.
-    pub(crate) tools: Vec<String>,
+    /// Those that may be called.
+    pub(crate) tools: Vec<Tool>,
+    /// Whether one of them has to be, and nothing else said.
+    pub(crate) forced: bool,
     /// Whether more than one may be called.
     pub(crate) parallel: bool,
     pub(crate) settings: Settings,
@@ -47,40 +51,76 @@ impl ChatRequest {
         }
         let messages = messages.iter().enumerate().map(|(index, json)| message(index, json));
         let mut chat = Chat::new(messages.collect::<Result<Vec<_>, _>>()?);
-        let tools = tools(&fields)?;
-        if !tools.is_empty() && may_call(&fields)? {
+        let mut tools = tools(&fields)?;
+        let choice = ToolChoice::read(&fields)?;
+        match choice {
+            ToolChoice::None => tools.clear(),
+            ToolChoice::Named(name) => tools.retain(|tool| tool.name == name),
+            ToolChoice::Auto | ToolChoice::Required => {}
+        }
+        let forced = matches!(choice, ToolChoice::Required | ToolChoice::Named(_));
+        if forced && tools.is_empty() {
+            return Err(
+                fields.wrong("tool_choice", "asks for a call of a tool that is not in `tools`")
+            );
+        }
+        if !tools.is_empty() {
             chat.tools = fields.list("tools")?.unwrap_or_default().to_vec();
         }
-        let names = if chat.tools.is_empty() { Vec::new() } else { tools };
         if let Some(effort) = fields.text("reasoning_effort")? {
             chat = chat.with_variable("reasoning_effort", effort);
         }
         if let Some(json) = fields.get("chat_template_kwargs") {
             Fields::within(json, "chat_template_kwargs.")?;
-            for (name, value) in json.as_object().unwrap_or_default() {
+            let variables = json.as_object().unwrap_or_default();
+            if variables.len() > MAX_VARIABLES {
+                let says = format!("has more than {MAX_VARIABLES} variables");
+                return Err(fields.wrong("chat_template_kwargs", &says));
+            }
+            for (name, value) in variables {
                 chat = chat.with_variable(name, value.clone());
             }
         }
         let parallel = fields.flag("parallel_tool_calls")?.unwrap_or(true);
-        Ok(Self { chat, tools: names, parallel, settings })
+        Ok(Self { chat, tools, forced, parallel, settings })
     }
 }
 
-/// Whether the model may call tools.
-fn may_call(fields: &Fields<'_>) -> Result<bool, Failure> {
-    match fields.get("tool_choice") {
-        None => Ok(true),
-        Some(Json::String(choice)) if choice == "auto" => Ok(true),
-        Some(Json::String(choice)) if choice == "none" => Ok(false),
-        Some(_) => {
-            let message = "`tool_choice` can be `auto` or `none`: a call cannot be forced here";
-            Err(Failure::unsupported("tool_choice", message))
+/// Which tools the model may call, or must.
+enum ToolChoice<'a> {
+    Auto,
+    None,
+    Required,
+    Named(&'a str),
+}
+
+impl<'a> ToolChoice<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Self, Failure> {
+        let unknown = || {
+            let message =
+                "`tool_choice` can be `auto`, `none`, `required` or a function by its name";
+            Failure::unsupported("tool_choice", message)
+        };
+        match fields.get("tool_choice") {
+            None => Ok(Self::Auto),
+            Some(Json::String(choice)) => match choice.as_str() {
+                "auto" => Ok(Self::Auto),
+                "none" => Ok(Self::None),
+                "required" => Ok(Self::Required),
+                _ => Err(unknown()),
+            },
+            Some(named) => {
+                let is_function = named.get("type").and_then(Json::as_str) == Some("function");
+                let function = named.get("function").filter(|_| is_function);
+                let name = function.and_then(|function| function.get("name")?.as_str());
+                name.map(Self::Named).ok_or_else(unknown)
+            }
         }
     }
 }
 
-/// Returns the names of the tools.
-fn tools(fields: &Fields<'_>) -> Result<Vec<String>, Failure> {
+/// Reads the tools.
+fn tools(fields: &Fields<'_>) -> Result<Vec<Tool>, Failure> {
     let tools = fields.list("tools")?.unwrap_or_default();
     if tools.len() > MAX_TOOLS {
         return Err(fields.wrong("tools", &format!("has more than {MAX_TOOLS} tools")));
@@ -96,10 +136,10 @@ fn tools(fields: &Fields<'_>) -> Result<Vec<String>, Failure> {
         let function = Fields::within(function, &place)?;
         let name = function.required("name")?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        match (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(fits) {
-            true => Ok(name.to_owned()),
-            false => Err(function.wrong("name", "is not of 1 to 64 letters, digits and `_-.`")),
+        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(fits) {
+            return Err(function.wrong("name", "is not of 1 to 64 letters, digits and `_-.`"));
         }
+        Ok(Tool { name: name.to_owned(), parameters: function.get("parameters").cloned() })
     });
     named.collect()
 }

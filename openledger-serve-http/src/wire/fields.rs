@@ -7,12 +7,19 @@ use openledger_model::Json;
 
 use crate::error::Failure;
 
+/// The most values of a body. In memory each takes about fifty bytes, in a body two.
+const MAX_VALUES: usize = 1 << 18;
+
 /// Reads a body of JSON, at most `depth` levels deep.
 pub(crate) fn parse(body: &[u8], depth: usize) -> Result<Json, Failure> {
     let bad =
         |message: String| Failure::new(StatusCode::BAD_REQUEST, message).with_code("invalid_json");
-    if is_deeper(body, depth) {
+    let (levels, values) = shape(body);
+    if levels > depth {
         return Err(bad(format!("the body is JSON of more than {depth} levels")));
+    }
+    if values > MAX_VALUES {
+        return Err(bad(format!("the body is JSON of more than {MAX_VALUES} values")));
     }
     // What it says of the place names no more than line and column.
     let json = Json::from_bytes(body).map_err(|e| bad(format!("the body is {}", e.report())))?;
@@ -22,23 +29,26 @@ pub(crate) fn parse(body: &[u8], depth: usize) -> Result<Json, Failure> {
     }
 }
 
-/// Whether brackets outside of strings open more than `depth` times without closing.
-fn is_deeper(body: &[u8], depth: usize) -> bool {
-    let (mut open, mut quoted, mut escaped) = (0usize, false, false);
+/// Returns how many brackets are open at most, and how many values there can be: brackets and commas,
+/// outside of strings.
+fn shape(body: &[u8]) -> (usize, usize) {
+    let (mut open, mut levels, mut values) = (0usize, 0, 1);
+    let (mut quoted, mut escaped) = (false, false);
     for byte in body {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => open += 1,
+            b'[' | b'{' if !quoted => {
+                (open, values) = (open + 1, values + 1);
+                levels = levels.max(open);
+            }
             b']' | b'}' if !quoted => open = open.saturating_sub(1),
+            b',' if !quoted => values += 1,
             _ => {}
         }
-        if open > depth {
-            return true;
-        }
     }
-    false
+    (levels, values)
 }
 
 /// An object's fields. One that is `null` is as good as absent.

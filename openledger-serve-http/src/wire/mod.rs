@@ -10,9 +10,11 @@ mod prompt;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub(crate) use completion::CompletionRequest;
 pub(crate) use conversation::ChatRequest;
 pub(crate) use fields::{Fields, parse};
 pub(crate) use prompt::Prompt;
 pub(crate) use settings::Settings;
+pub(crate) use wishes::{GROUND, Ground, RECEIPT, Wishes};

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use openledger_model::Json;
 use openledger_serve::{Constraint, Generate, Sampling};
 
-use super::fields::{Fields, is, is_empty};
+use super::{
+    Wishes,
+    fields::{Fields, is, is_empty},
+};
 use crate::{ApiLimits, error::Failure};
 
 /// The most texts that may end an answer, and their length in bytes.
@@ -13,6 +16,8 @@ const MAX_STOPS: usize = 16;
 const MAX_STOP: usize = 1024;
 /// The most likely tokens told with each one, as in OpenAI's API.
 const MAX_LIKELIEST: usize = 20;
+/// The most tokens with a bias; in OpenAI's API there are 300.
+const MAX_BIAS: usize = 1024;
 /// Fields of OpenAI's and vLLM's API that change an answer, and that nothing here honours.
 const UNKNOWN_HERE: [&str; 13] = [
     "audio",
@@ -47,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) include_usage: bool,
     pub(crate) time: Duration,
     pub(crate) seed: Option<u64>,
+    pub(crate) wishes: Wishes,
     min_tokens: usize,
     constraint: Option<Constraint>,
     /// But for the seed.
@@ -84,10 +90,20 @@ impl Settings {
             include_usage: include_usage.unwrap_or(false),
             time: Duration::from_secs_f64(time),
             seed: seed(fields)?,
+            wishes: Wishes::read(fields)?,
             min_tokens: fields.integer("min_tokens", 0..=limits.max_tokens)?.unwrap_or(0),
             constraint: constraint(fields)?,
             sampling: sampling(fields)?,
         })
+    }
+
+    /// Returns this with the answer being a call of a tool, of that form.
+    pub(crate) fn with_call(mut self, call: Constraint) -> Result<Self, Failure> {
+        if self.constraint.replace(call).is_some() {
+            let message = "`tool_choice` forces a call, and `response_format` or `guided_..` asks for another form";
+            return Err(Failure::field("tool_choice", message));
+        }
+        Ok(self)
     }
 
     /// Returns a request to answer `prompt` in this way, with what chance decides decided by `seed`.
@@ -99,7 +115,8 @@ impl Settings {
             .with_min_tokens(self.min_tokens.min(max_tokens))
             .with_sampling(sampling)
             .with_stop(self.stop.iter().cloned())
-            .with_ignore_eos(self.ignore_eos);
+            .with_ignore_eos(self.ignore_eos)
+            .with_receipt(self.wishes.receipt);
         if let Some(constraint) = &self.constraint {
             request = request.with_constraint(constraint.clone());
         }
@@ -146,6 +163,10 @@ fn bias(fields: &Fields<'_>) -> Result<BTreeMap<u32, f32>, Failure> {
     let Json::Object(entries) = json else {
         return Err(fields.wrong("logit_bias", "is not an object"));
     };
+    // A field is found by looking at all before it, so many of them are work for a thousand times as many.
+    if entries.len() > MAX_BIAS {
+        return Err(fields.wrong("logit_bias", &format!("names more than {MAX_BIAS} tokens")));
+    }
     let within = Fields::within(json, "logit_bias.")?;
     let entry = |token: &String| {
         let number = token.parse().map_err(|_| within.wrong(token, "is not the number of a token"));

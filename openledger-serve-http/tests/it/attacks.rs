@@ -69,6 +69,97 @@ async fn links_do_not_lead_out_of_the_folder() {
     }
 }
 
+/// A file of tensors that begins with this header.
+fn tensors(header: &str, data: usize) -> Vec<u8> {
+    let length = (header.len() as u64).to_le_bytes();
+    [&length[..], header.as_bytes(), &vec![0; data]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_lie_about_their_sizes_are_refused_and_nothing_is_taken_for_them() {
+    let (scratch, address) = server().await;
+    let folder = scratch.path().join("adapters/lies");
+    write(&folder, 1);
+    let file = folder.join("adapter_model.safetensors");
+    let one = |shape: &str, offsets: &str| {
+        format!(r#"{{"a": {{"dtype": "F32", "shape": {shape}, "data_offsets": {offsets}}}}}"#)
+    };
+    let name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    for lie in [
+        Vec::new(),
+        u64::MAX.to_le_bytes().to_vec(),
+        [&(1u64 << 40).to_le_bytes()[..], b"{}"].concat(),
+        tensors(&one("[4]", "[0, 18446744073709551615]"), 16),
+        tensors(&one("[4]", "[16, 0]"), 16),
+        tensors(&one("[1099511627776]", "[0, 4398046511104]"), 16),
+        tensors(&one("[4294967296, 4294967296, 4294967296]", "[0, 16]"), 16),
+        tensors(&one("[1024]", "[0, 16]"), 16),
+        tensors(&one("[4]", "[0, 16]").replace("\"a\"", &format!("\"{name}\"")), 16),
+        tensors(&"[".repeat(100_000), 0),
+        tensors(&format!("{{{}}}", r#""x": {},"#.repeat(1000)), 0),
+    ] {
+        fs::write(&file, &lie).unwrap();
+        let body =
+            json!({"lora_name": "lies", "lora_path": "lies", "load_inplace": true}).to_string();
+        let loaded = with_key(address, "POST", "/v1/load_lora_adapter", ADMIN, &body).await;
+        assert_eq!(loaded.status, 422, "{} bytes: {loaded:?}", lie.len());
+    }
+    // One of a terabyte, which takes no room on the disk, is not read.
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    let body = json!({"lora_name": "lies", "lora_path": "lies", "load_inplace": true}).to_string();
+    let loaded = with_key(address, "POST", "/v1/load_lora_adapter", ADMIN, &body).await;
+    assert_eq!(
+        (loaded.status, &loaded.json()["error"]["code"]),
+        (422, &json!("adapter_too_large")),
+        "{loaded:?}"
+    );
+    // Nobody got it, and the others are as they were.
+    for (model, status) in [("lies", 422), ("law", 200)] {
+        let body = json!({"model": model, "prompt": "x", "max_tokens": 1}).to_string();
+        let answer = with_key(address, "POST", "/v1/completions", PRESS, &body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_packed_is_not_unpacked() {
+    let address = serve(api()).await;
+    for encoding in ["gzip", "br", "zstd", "deflate, gzip"] {
+        let headers = format!("content-encoding: {encoding}\r\n");
+        let request = request("POST", "/v1/completions", &headers, "packed a thousand times");
+        assert_eq!(raw(address, request.as_bytes()).await.status, 415);
+    }
+    let plain = request(
+        "POST",
+        "/v1/completions",
+        "content-encoding: identity\r\n",
+        &json!({"model": BASE, "prompt": "x", "max_tokens": 1}).to_string(),
+    );
+    assert_eq!(raw(address, plain.as_bytes()).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_is_small_and_takes_much_to_read_is_refused() {
+    let address = serve(api()).await;
+    let many =
+        |count: usize, one: fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(",");
+    let named = |n: usize| format!("\"{n}\":0");
+    let values = format!("[{}]", many(1_500_000, |_| "0".to_owned()));
+    for (field, value, param) in [
+        ("prompt", values, "null"),
+        ("logit_bias", format!("{{{}}}", many(200_000, named)), "logit_bias"),
+        ("chat_template_kwargs", format!("{{{}}}", many(200_000, named)), "chat_template_kwargs"),
+    ] {
+        let body = format!(
+            r#"{{"model": "{BASE}", "messages": [{{"role": "user", "content": "x"}}], "{field}": {value}}}"#
+        );
+        let answer = post(address, "/v1/chat/completions", &body).await;
+        let found = answer.json()["error"]["param"].as_str().unwrap_or("null").to_owned();
+        assert_eq!((answer.status, found.as_str()), (400, param), "{field}");
+        assert!(answer.body.len() < 1000, "errors do not grow with what was sent");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_end_is_refused_at_the_limit() {
     let address = serve(api()).await;
@@ -157,6 +248,40 @@ async fn guessing_keys_is_slowed() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the address stays refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_the_administrators_key_is_slowed_where_others_need_none() {
+    let keys = Keys::default().with_admin(ADMIN).unwrap();
+    let limits = ApiLimits::default().with_failures(3, Duration::from_secs(60));
+    let address = serve(api().with_keys(keys).with_limits(limits)).await;
+    // A client that has to send some key guesses nothing.
+    for _ in 0..10 {
+        assert_eq!(with_key(address, "GET", "/v1/models", "sk-any", "").await.status, 200);
+    }
+    for guess in 0..3 {
+        let key = format!("sk-guess-000000000{guess}");
+        assert_eq!(with_key(address, "GET", "/v1/adapters", &key, "").await.status, 403);
+    }
+    assert_eq!(with_key(address, "GET", "/v1/adapters", ADMIN, "").await.status, 429);
+    // Who sends none is no guesser.
+    assert_eq!(get(address, "/v1/models").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_tenant_asked_is_in_no_cache_of_anothers() {
+    let keys = Keys::default().with_lines(&format!("press {PRESS}\ncourt {COURT}\n")).unwrap();
+    let address = serve(api().with_keys(keys)).await;
+    let secret = "the settlement is of seven million, to be paid on the first of May";
+    let body =
+        json!({"model": BASE, "prompt": secret, "max_tokens": 2, "ignore_eos": true}).to_string();
+    let cached = async |key: &str| {
+        let answer = with_key(address, "POST", "/v1/completions", key, &body).await.json();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(cached(PRESS).await, 0);
+    assert!(cached(PRESS).await >= 32, "one's own is");
+    assert_eq!(cached(COURT).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ async fn requests_that_are_wrong() {
         (
             "/v1/chat/completions",
             &chat(
-                r#", "tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]"#,
+                r#", "tool_choice": "any", "tools": [{"type": "function", "function": {"name": "f"}}]"#,
             ),
             400,
             "unsupported_parameter",
@@ -125,7 +125,9 @@ async fn keys_are_asked_for_and_judged() {
         .and_then(|keys| keys.with_admin("sk-admin-0123456789"))
         .unwrap();
     let address = serve(api().with_keys(keys)).await;
-    assert_eq!(shaped(&get(address, "/v1/models").await, 401)[0], "missing_api_key");
+    let missing = get(address, "/v1/models").await;
+    assert_eq!(shaped(&missing, 401)[0], "missing_api_key");
+    assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
     let wrong = with_key(address, "GET", "/v1/models", "sk-fedcba9876543210", "").await;
     assert_eq!(shaped(&wrong, 401)[0], "invalid_api_key");
     assert!(!wrong.body.contains("fedcba"));

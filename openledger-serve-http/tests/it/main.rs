@@ -6,6 +6,9 @@ mod attacks;
 mod client;
 mod completions;
 mod errors;
+mod layers;
 mod status;
 mod streams;
 mod tools;
+#[cfg(feature = "otel")]
+mod traces;

@@ -5,7 +5,7 @@ use openledger_core::Result;
 use openledger_model::Model;
 
 use crate::{
-    End, Event,
+    Begun, End, Event,
     sampling::{Writer, Written},
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Answer {
     read: usize,
     /// Those that were cached when it began.
     pub(super) cached: usize,
+    begun: Option<Begun>,
 }
 
 impl Answer {
@@ -25,8 +26,16 @@ impl Answer {
         writer: Writer,
         read: usize,
         events: UnboundedSender<Result<Event>>,
+        begun: Option<Begun>,
     ) -> Self {
-        Self { events, writer, read, cached: 0 }
+        Self { events, writer, read, cached: 0, begun }
+    }
+
+    /// Notes that it begins, the first time.
+    pub(super) fn begin(&self) {
+        if let Some(begun) = &self.begun {
+            begun.note();
+        }
     }
 
     /// Returns how many tokens were written.

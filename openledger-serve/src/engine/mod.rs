@@ -195,7 +195,7 @@ impl Engine {
         self.check(&request.prompt, request.max_tokens, adapter, request.deadline)?;
         let (events, stream) = unbounded();
         let writer = Writer::new(&self.model, &request, grammar)?;
-        let answer = Answer::new(writer, request.prompt.len(), events);
+        let answer = Answer::new(writer, request.prompt.len(), events, request.begun.clone());
         let Generate { prompt, adapter, tenant, deadline, .. } = request;
         self.send(prompt, adapter, tenant, deadline, Task::Answer(Box::new(answer)))?;
         Ok(TokenStream::new(stream))

@@ -156,6 +156,9 @@ impl Worker {
                 self.cache.find(&mut table, &job.tokens);
             }
             job.runs += 1;
+            if let Task::Answer(answer) = &job.task {
+                answer.begin();
+            }
             if job.runs == 1 {
                 self.stats.requests += 1;
                 self.stats.prefix_hits += u64::from(table.len() > 0);

@@ -51,7 +51,7 @@ pub struct Terms {
 ///   [hands to another](crate::Overflow::HandTo) has none, and the sink does not see it.
 /// - An answer without a token has no receipt, and just ends.
 /// - The receipt names the adapter that answered by content, and hashes all text that was handed out.
-/// - A request that [asks for it](Self::in_answers) gets the receipt as [`Event::Receipt`], before the
+/// - A request that [asks for it](Generate::receipt) gets the receipt as [`Event::Receipt`], before the
 ///   end: its tokens come as fast as ever, and the end, with text held back until then, waits for the attribution.
 ///   If that fails, the stream ends with its error, in place of the end.
 /// - The stream of any other request is not delayed.
@@ -86,10 +86,10 @@ impl ReceiptLayer {
             Ok(Signed::sign(receipt, domain, &key))
         };
         let queue = Queue::start(sign, sink, options)?;
-        Ok(Self { queue, in_answers: Arc::new(|_| false) })
+        Ok(Self { queue, in_answers: Arc::new(|request| request.receipt) })
     }
 
-    /// Returns this with receipts in the answers to those requests.
+    /// Returns this with receipts in the answers to those requests, whatever they ask for.
     #[must_use]
     pub fn in_answers(self, asks: impl Fn(&Generate) -> bool + Send + Sync + 'static) -> Self {
         Self { in_answers: Arc::new(asks), ..self }

@@ -33,6 +33,26 @@ pub(super) enum Form {
     Schema(Arc<str>),
     Regex(Arc<str>),
     Choice(Arc<[String]>),
+    Parts(Arc<[Vec<Part>]>),
+}
+
+/// A part of an answer: [`Constraint::parts`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Part {
+    /// This text.
+    Text(Arc<str>),
+    /// The token that is spelled so, special or not; the text where the vocabulary has none.
+    Token(Arc<str>),
+    /// JSON that fits a schema.
+    Json(Arc<str>),
+}
+
+impl Part {
+    fn length(&self) -> usize {
+        let (Self::Text(text) | Self::Token(text) | Self::Json(text)) = self;
+        text.len()
+    }
 }
 
 /// Bytes of a schema, and of all choices together.
@@ -89,6 +109,33 @@ impl Constraint {
         limit("the choices together", choices.iter().map(String::len).sum(), LONGEST)?;
         Ok(Self(Form::Choice(choices)))
     }
+
+    /// Parts one after the other, in one of these ways: 1 to 1,024, at most 64 KiB in all, none without
+    /// parts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) otherwise.
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_serve::{Constraint, Part};
+    ///
+    /// let call = vec![Part::Text("add(".into()), Part::Json(r#"{"type": "integer"}"#.into()), Part::Text(")".into())];
+    /// assert!(Constraint::parts([call, vec![Part::Text("none".into())]]).is_ok());
+    /// assert!(Constraint::parts([vec![]]).is_err());
+    /// ```
+    pub fn parts(ways: impl IntoIterator<Item = Vec<Part>>) -> Result<Self> {
+        let ways: Arc<[Vec<Part>]> = ways.into_iter().take(MOST_CHOICES + 1).collect();
+        if ways.is_empty() || ways.len() > MOST_CHOICES {
+            let message = format!("{} ways, allowed are 1 to {MOST_CHOICES}", ways.len());
+            return Err(Error::invalid(message));
+        }
+        if ways.iter().any(Vec::is_empty) {
+            return Err(Error::invalid("a way without parts"));
+        }
+        limit("the parts together", ways.iter().flatten().map(Part::length).sum(), LONGEST)?;
+        Ok(Self(Form::Parts(ways)))
+    }
 }
 
 fn limit(what: &str, bytes: usize, most: usize) -> Result<()> {
@@ -112,6 +159,11 @@ mod tests {
             (Constraint::choice([long.as_str()]), "the choices together of 65537"),
             (Constraint::choice(many), "1025 choices"),
             (Constraint::choice(["yes", ""]), "an empty choice"),
+            (
+                Constraint::parts([vec![Part::Text(long.as_str().into())]]),
+                "the parts together of 65537",
+            ),
+            (Constraint::parts([]), "0 ways"),
         ] {
             let error = constraint.unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

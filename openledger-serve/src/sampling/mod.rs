@@ -17,7 +17,7 @@ mod sampler;
 mod stops;
 mod writer;
 
-pub use constraint::Constraint;
+pub use constraint::{Constraint, Part};
 pub(crate) use grammar::{Grammar, Grammars};
 pub use lookup::Lookup;
 pub use options::Sampling;

@@ -1,7 +1,7 @@
 //! Answers within a form, from models that know nothing of it.
 
 use openledger_core::{ErrorKind, Result};
-use openledger_serve::{Completion, Constraint, Engine, Finish, Generate, Sampling};
+use openledger_serve::{Completion, Constraint, Engine, Finish, Generate, Part, Sampling};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -87,6 +87,30 @@ proptest! {
         prop_assert!(matches!(letters.chars().count(), 1..=3) && letters.chars().all(|c| "éü".contains(c)));
         prop_assert!(rest[..2].bytes().all(|b| b.is_ascii_digit()), "{rest}");
         prop_assert!(matches!(&rest[2..], "/" | "/x"), "{rest}");
+    }
+
+    #[test]
+    fn parts_follow_each_other_in_one_of_the_ways(seed in any::<u64>()) {
+        let text = |text: &str| Part::Text(text.into());
+        let tag = || Part::Json(r#"{"type": "string", "pattern": "^[a-z]{2}$"}"#.into());
+        // `<s>` is a token of the model, `<call>` is not.
+        let ways = [
+            vec![Part::Token("<s>".into()), text("\"add\"\n("), tag(), text(")")],
+            vec![Part::Token("<call>".into()), tag()],
+        ];
+        let engine = engine(1);
+        let begins = engine.model().tokenizer().token("<s>").unwrap();
+        let mut request = asks(&engine, Constraint::parts(ways).unwrap(), 1.5, seed);
+        // The line break is a part here.
+        request.sampling.bias.clear();
+        let answer = answer(&engine, request);
+        prop_assert_eq!(answer.end().finish, Finish::Stop);
+        let tag = match answer.tokens[0] == begins {
+            true => answer.text.strip_prefix("\"add\"\n(").and_then(|rest| rest.strip_suffix(')')),
+            false => answer.text.strip_prefix("<call>"),
+        };
+        let tag: String = serde_json::from_str(tag.unwrap()).unwrap();
+        prop_assert!(tag.len() == 2 && tag.bytes().all(|b| b.is_ascii_lowercase()), "{tag}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ const ADMIN: &str = "sk-admin-0123456789";
 const TEMPLATE: &str = "{% for t in tools or [] %}<tool_call>{{ t.function.name }}\n{% endfor %}\
      {% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
 
-/// Serves a seeded model with three adapters and lets the client ask everything.
+/// Serves a seeded model with three adapters, plainly and behind layers, and lets the client ask everything.
 pub(super) fn check(peers: &Peers) -> Result<String> {
     let python = peers.python_packages("openai", &[PACKAGE])?;
     let folder = peers.scratch("openai-served")?;
@@ -28,13 +28,27 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     output(cargo().args(["build", "--quiet", "--workspace", "--example", "serve"]))?;
     let built =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let mut serve = Command::new(built.join("debug/examples/serve"));
-    serve.arg("--model").arg(folder.join("tiny")).arg("--adapters").arg(folder.join("adapters"));
-    serve.arg("--api-key-file").arg(folder.join("keys"));
-    serve.arg("--admin-key-file").arg(folder.join("admin"));
-    let (_server, url) = Server::start(serve.args(["--port", "0", "--threads", "2"]))?;
+    let serve = || {
+        let mut serve = Command::new(built.join("debug/examples/serve"));
+        serve.arg("--model").arg(folder.join("tiny"));
+        serve.arg("--adapters").arg(folder.join("adapters"));
+        serve.arg("--api-key-file").arg(folder.join("keys"));
+        serve.arg("--admin-key-file").arg(folder.join("admin"));
+        serve.args(["--port", "0", "--threads", "2"]);
+        serve
+    };
+    let (_server, url) = Server::start(&mut serve())?;
+    let mut layers = serve();
+    layers.arg("--rows").arg(folder.join("rows")).arg("--receipts").arg(folder.join("node"));
+    layers.arg("--accounts").arg(folder.join("accounts")).args(["--price", "1,10"]);
+    let (_layered, layered) = Server::start(&mut layers)?;
     let mut ask = Command::new(&python);
-    ask.arg(root().join("xtask/peers/openai_client.py")).args([&url, KEY, ADMIN]);
+    ask.arg(root().join("xtask/peers/openai_client.py")).args([
+        url.as_str(),
+        layered.as_str(),
+        KEY,
+        ADMIN,
+    ]);
     Ok(output(&mut ask)?.trim().to_owned())
 }
 
@@ -47,6 +61,10 @@ fn write(folder: &Path) -> Result {
         let lora = testing::lora(&model, &config, seed)?;
         lora.to_files(model.network(), &config).write(folder.join("adapters").join(name))?;
     }
+    let row = r#"{"text": "An easement is a right to use land.", "contributor": "0x0101010101010101010101010101010101010101"}"#;
+    fs::write(folder.join("rows"), row)?;
+    fs::write(folder.join("node"), "07".repeat(32))?;
+    fs::write(folder.join("accounts"), "peers 100000\n")?;
     fs::write(folder.join("keys"), format!("peers {KEY}\n"))?;
     Ok(fs::write(folder.join("admin"), ADMIN)?)
 }

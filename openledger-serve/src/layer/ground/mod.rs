@@ -15,7 +15,7 @@ use openledger_model::{DataTokenizer, Model};
 use tower::Layer;
 
 use super::{Around, Next, Policy};
-use crate::{Citations, Event, Generate, TokenStream};
+use crate::{Citations, Event, Generate, Question, TokenStream};
 use context::Context;
 
 /// How much context a prompt gets, and in which words.
@@ -68,7 +68,7 @@ impl GroundOptions {
     }
 }
 
-/// Puts rows that have to do with a request's [`Question`](crate::Question) into its prompt, and tells
+/// Puts rows that have to do with a request's [`Question`] into its prompt, and tells
 /// which of them the answer cites: [`Event::Cited`], before the end.
 ///
 /// Rows are taken whole, the most relevant first, while they fit into the limit and into what the model
@@ -80,11 +80,13 @@ impl GroundOptions {
 /// marker: lines after the first are indented. What it says may still persuade the model; that is
 /// for whoever reviews the rows.
 ///
+/// A request without a question goes on as it is, and its answer has no [`Event::Cited`].
+///
 /// Outside layers that count tokens, since the prompt grows here.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a request without a question, with
-/// a place past its prompt's end, or with sources already; what [`Retrieve`] says.
+/// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for a question with a place past
+/// its prompt's end, or a prompt with sources already; what [`Retrieve`] says.
 #[derive(Clone)]
 pub struct GroundLayer {
     index: Arc<dyn Retrieve>,
@@ -108,10 +110,7 @@ impl GroundLayer {
     }
 
     /// Finds rows and puts them into the prompt.
-    async fn ground(&self, request: &mut Generate) -> Result<()> {
-        let Some(question) = request.question.clone() else {
-            return Err(Error::invalid("a request without a question to find rows for"));
-        };
+    async fn ground(&self, request: &mut Generate, question: Question) -> Result<()> {
         if question.at > request.prompt.len() {
             let (at, prompt) = (question.at, request.prompt.len());
             return Err(Error::invalid(format!("context at token {at} of a prompt of {prompt}")));
@@ -150,7 +149,8 @@ impl<S> Layer<S> for GroundLayer {
 #[async_trait]
 impl Policy for GroundLayer {
     async fn answer(&self, mut request: Generate, next: Next) -> Result<TokenStream> {
-        self.ground(&mut request).await?;
+        let Some(question) = request.question.clone() else { return next.call(request).await };
+        self.ground(&mut request, question).await?;
         let mut sources = Some(request.sources.clone());
         let answer = next.call(request).await?;
         let mut said = String::new();

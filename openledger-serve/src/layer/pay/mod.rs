@@ -4,7 +4,7 @@
 //! request ─▶ Till::reserve(price of the most) ─▶ Hold ─▶ answer ─▶ ends, fails, is abandoned
 //!                     │ refused                    │                      │
 //!                     ▼                            ▼ dropped              ▼ Hold::charge(price of what was handed out)
-//!               PaymentRequired               all given back          the rest given back
+//!               PaymentRequired               all given back          the rest given back, Charged
 //! ```
 
 mod accounts;
@@ -12,9 +12,13 @@ mod accounts;
 pub mod conformance;
 mod till;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use openledger_core::{Amount, Result};
 use tower::Layer;
 
@@ -22,7 +26,7 @@ pub use accounts::{Account, Accounts};
 pub use till::{Hold, PaymentRequired, Till};
 
 use super::{Around, Asked, Next, Policy, Usage, Watch};
-use crate::{Generate, TokenStream};
+use crate::{Event, Generate, TokenStream};
 
 /// What tokens read and tokens written cost together.
 type Price = dyn Fn(u64, u64) -> Result<Amount> + Send + Sync;
@@ -32,7 +36,8 @@ type Price = dyn Fn(u64, u64) -> Result<Amount> + Send + Sync;
 /// What the longest answer to a request would cost is reserved before it is handed on. In the end what was
 /// handed out is charged, the prompt and each token, whether the answer ended, failed or was abandoned half
 /// way: leaving early buys nothing. An answer without a token costs nothing, and so does a request
-/// that is refused. Never more is charged than was reserved.
+/// that is refused. Never more is charged than was reserved. An answer that ends tells what it cost:
+/// [`Event::Charged`].
 ///
 /// Inside layers that change the prompt, such as [`GroundLayer`](crate::GroundLayer).
 ///
@@ -109,10 +114,19 @@ impl Policy for PayLayer {
             return next.call(request).await;
         }
         let hold = self.till.reserve(&request, most).await?;
-        let bill = Bill { hold, most, price: Arc::clone(&self.price) };
+        let charged = Arc::new(OnceLock::new());
+        let price = Arc::clone(&self.price);
+        let bill = Bill { hold, most, price, charged: Arc::clone(&charged) };
         let asked = Asked::of(&request);
         // Dropped with this future, or refused by what is inside, the hold gives everything back.
-        Ok(next.call(request).await?.watched(asked, bill))
+        let answer = next.call(request).await?.watched(asked, bill);
+        // The bill was made out when the end came here.
+        let told = answer.flat_map(move |event| {
+            let ends = matches!(event, Ok(Event::End(_)));
+            let amount = charged.get().filter(|_| ends).copied();
+            stream::iter(amount.map(|amount| Ok(Event::Charged(amount))).into_iter().chain([event]))
+        });
+        Ok(TokenStream::new(told))
     }
 }
 
@@ -121,6 +135,8 @@ struct Bill {
     hold: Box<dyn Hold>,
     most: Amount,
     price: Arc<Price>,
+    /// For whoever tells what was charged.
+    charged: Arc<OnceLock<Amount>>,
 }
 
 impl Watch for Bill {
@@ -130,6 +146,9 @@ impl Watch for Bill {
         }
         // The price of more was known when it was reserved; a price that fails for less is not free.
         let owed = (self.price)(usage.tokens_in as u64, usage.tokens_out as u64);
-        self.hold.charge(owed.unwrap_or(self.most).min(self.most));
+        let owed = owed.unwrap_or(self.most).min(self.most);
+        self.hold.charge(owed);
+        // Nobody else writes it.
+        let _ = self.charged.set(owed);
     }
 }

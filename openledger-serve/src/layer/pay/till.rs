@@ -1,6 +1,6 @@
 //! Who takes the money.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use openledger_core::{Amount, Error, ErrorKind, Result};
@@ -44,17 +44,26 @@ pub trait Hold: fmt::Debug + Send {
 /// assert_eq!(error.kind(), ErrorKind::Denied);
 /// assert_eq!(PaymentRequired::of(&error).unwrap().amount, Amount::from(12));
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PaymentRequired {
     /// How much has to be held for the request.
     pub amount: Amount,
+    /// How to pay it, in the words of whoever takes the money: in HTTP the header `payment-required`,
+    /// for which x402 has its own.
+    pub terms: Option<Arc<str>>,
 }
 
 impl PaymentRequired {
     /// Asks for `amount`.
     pub const fn new(amount: Amount) -> Self {
-        Self { amount }
+        Self { amount, terms: None }
+    }
+
+    /// Returns this saying how to pay.
+    #[must_use]
+    pub fn with_terms(self, terms: impl Into<Arc<str>>) -> Self {
+        Self { terms: Some(terms.into()), ..self }
     }
 
     /// Makes an error of it, saying what is wrong with the payment.

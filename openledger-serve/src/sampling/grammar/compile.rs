@@ -9,11 +9,11 @@ use std::{
 
 use llguidance::{JsonCompileOptions, Matcher, ParserFactory, api::TopLevelGrammar};
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_model::Model;
-use serde_json::{Map, Value};
+use openledger_model::{Model, Tokenizer};
+use serde_json::{Map, Value, json};
 
 use super::{Grammar, patience::Patience, vocabulary};
-use crate::{Constraint, flights::Flights, sampling::constraint::Form};
+use crate::{Constraint, Part, flights::Flights, sampling::constraint::Form};
 
 /// The automata of one model; clones share them.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl Shared {
         let factory =
             self.factory().as_ref().map_err(|e| Error::new(ErrorKind::Unsupported, e.as_str()))?;
         let bad = |e: String| Error::invalid("a constraint that cannot be followed").with_source(e);
-        let parser = factory.create_parser(grammar(&constraint.0)?);
+        let parser = factory.create_parser(grammar(&constraint.0, self.model.tokenizer())?);
         let mut matcher = Matcher::new(Ok(parser.map_err(|e| bad(e.to_string()))?));
         // What allows no first token allows no answer.
         matcher.compute_mask().map_err(|e| {
@@ -144,7 +144,7 @@ impl fmt::Debug for Grammars {
     }
 }
 
-fn grammar(form: &Form) -> Result<TopLevelGrammar> {
+fn grammar(form: &Form, tokenizer: &Tokenizer) -> Result<TopLevelGrammar> {
     Ok(match form {
         Form::Schema(text) => TopLevelGrammar::from_json_schema(schema(text)?),
         Form::Regex(regex) => TopLevelGrammar::from_regex(regex),
@@ -152,6 +152,27 @@ fn grammar(form: &Form) -> Result<TopLevelGrammar> {
             let choices: Vec<String> = choices.iter().map(|choice| literally(choice)).collect();
             TopLevelGrammar::from_regex(&choices.join("|"))
         }
+        Form::Parts(ways) => {
+            let ways = ways.iter().map(|parts| {
+                let parts = parts.iter().map(|part| lark(part, tokenizer));
+                Ok(parts.collect::<Result<Vec<_>>>()?.join(" "))
+            });
+            let ways: Vec<String> = ways.collect::<Result<_>>()?;
+            TopLevelGrammar::from_lark(format!("start: {}", ways.join(" | ")))
+        }
+    })
+}
+
+/// Writes a part as an item of a rule.
+fn lark(part: &Part, tokenizer: &Tokenizer) -> Result<String> {
+    Ok(match part {
+        // A string of theirs is one of JSON.
+        Part::Text(text) => json!(&**text).to_string(),
+        Part::Token(text) => match tokenizer.token(text) {
+            Some(token) => format!("<[{token}]>"),
+            None => json!(&**text).to_string(),
+        },
+        Part::Json(text) => format!("%json {}", schema(text)?),
     })
 }
 

@@ -69,12 +69,11 @@ fn two_tokens() -> Script {
 async fn a_receipt_asked_for_stands_before_the_end_and_says_what_was_handed_out() {
     let model = Arc::new(testing::tiny(1).unwrap());
     let (layer, kept) = layer(&model);
-    let layer = layer.in_answers(|request| request.tenant.is_some());
     let mut service = layer.layer(Scripted::new([two_tokens(), two_tokens()]));
     let lease = lease(&model, 1);
     let prompt = model.tokenizer().encode("Why?", true).unwrap();
     let request = Generate::new(prompt.clone()).with_adapter(lease.clone());
-    let answer = ask(&mut service, request.clone().with_tenant("press")).unwrap();
+    let answer = ask(&mut service, request.clone().with_receipt(true)).unwrap();
     let events: Vec<Event> = answer.map(Result::unwrap).collect().await;
     let [Event::Token { .. }, Event::Token { .. }, Event::Receipt(signed), Event::End(end)] =
         &events[..]

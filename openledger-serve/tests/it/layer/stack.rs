@@ -43,7 +43,6 @@ fn receipts(model: &Arc<Model>) -> ReceiptLayer {
     let sink = |_: &Answer, _: &Result<Signed<Receipt>>| {};
     ReceiptLayer::start(Arc::clone(model), key, domain, terms, sink, QueueOptions::default())
         .unwrap()
-        .in_answers(|_| true)
 }
 
 fn grounds(model: &Arc<Model>) -> GroundLayer {
@@ -106,6 +105,7 @@ fn request(model: &Model) -> Generate {
         .with_max_tokens(12)
         .with_ignore_eos(true)
         .with_question(Question::new("bread?", 1))
+        .with_receipt(true)
 }
 
 #[tokio::test]
@@ -122,6 +122,7 @@ async fn all_layers_together_answer_as_the_engine_does_and_agree_on_the_books() 
     assert_eq!((receipt.adapter, receipt.tokens_in), (law.id(), answer.end().tokens_in as u64));
     let account = books.accounts.account("press");
     assert_eq!((account.spent, account.held), (receipt.fee, Amount::ZERO));
+    assert_eq!(answer.charge, Some(receipt.fee), "what is told was charged");
     let total = books.totals.of(Some("press"), Some(law.id()));
     assert_eq!((total.tokens_in, total.tokens_out), (receipt.tokens_in, receipt.tokens_out));
     books.attribute.flush().await;
