@@ -18,6 +18,7 @@ pub mod preference;
 mod preflight;
 mod record;
 mod rows;
+mod sealed;
 mod session;
 
 pub use backend::{
