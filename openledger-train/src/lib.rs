@@ -37,11 +37,13 @@ pub use optimiser::{AdamW, AdamW8bit, Lion, Optimiser, Rule, Sgd};
 pub use packing::{filled, pack};
 pub use plan::{Plan, Schedule};
 pub use preference::{
-    Graded, Judged, Kto, Pair, Preference, PreferenceRun, Slope, StakeWeighted, Stakes,
+    Graded, Judged, Judgement, Judgements, Kto, LogP, Loss, Pair, Preference, PreferenceRun, Slope,
+    StakeWeighted, Stakes,
 };
 pub use preflight::{Memory, Preflight, RowsSeen, preflight};
 pub use record::TrainingRecord;
 pub use rows::{Rows, Subset};
 pub use session::{
-    Checkpoint, Course, Evaluated, Learned, Lesson, NextToken, RunId, Session, Trained,
+    Checkpoint, Course, Evaluated, FromJudgements, HeldOut, Learned, Lesson, NextToken, RunId,
+    Session, Trained,
 };
