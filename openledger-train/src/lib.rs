@@ -29,7 +29,9 @@ pub use config::{
     BasePrecision, DataConfig, EvaluationConfig, Objective, SourceFile, TrainingConfig,
 };
 pub use event::{Event, Happening, StepTaken, Stop, curve};
-pub use export::{ExportCheck, Precision, check_export, merge};
+pub use export::{
+    ExportCheck, Precision, check_export, check_gguf, check_gguf_adapter, merge, merge_gguf,
+};
 pub use fit::{Fitted, Progress, fit};
 pub use log::{EventLog, Events};
 pub use meter::{Meter, Unmetered};
