@@ -250,7 +250,7 @@ impl<O: Objective> PreferenceRun<O> {
     /// Returns the base model's `log p` of the answers of one example, computed alone: the same bits
     /// whatever else is computed.
     pub(crate) fn base(&self, example: &O::Example) -> Result<Vec<f64>> {
-        log_probabilities(&self.learner.network, None, &example.answers())
+        self.pass().base(&example.answers())
     }
 
     /// Returns what has been learned so far, as a safetensors file.

@@ -14,6 +14,14 @@ fn labels(answers: &[&Tokens]) -> usize {
     answers.iter().map(|answer| count(answer)).sum()
 }
 
+/// Refuses what cannot be learned.
+fn check(network: &Network, answers: &[&Tokens]) -> Result<()> {
+    if answers.is_empty() || answers.iter().any(|answer| count(answer) == 0) {
+        return Err(Error::invalid("a step without answers, or an answer without tokens"));
+    }
+    answers.iter().try_for_each(|answer| network.check_tokens(&answer.tokens))
+}
+
 /// How answers are computed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pass<'a> {
@@ -55,6 +63,12 @@ impl Pass<'_> {
         Ok(Slope::new(loss, labels, gradients))
     }
 
+    /// Returns the base model's `log p` of answers.
+    pub(crate) fn base(&self, answers: &[&Tokens]) -> Result<Vec<f64>> {
+        check(self.network, answers)?;
+        log_probabilities(self.network, None, answers)
+    }
+
     /// Returns the loss of `examples` alone, and the tokens it is of.
     pub(crate) fn loss<O: Objective>(
         &self,
@@ -83,10 +97,7 @@ impl Pass<'_> {
             )));
         }
         let answers: Vec<&Tokens> = examples.iter().flat_map(|it| it.answers()).collect();
-        if answers.is_empty() || answers.iter().any(|answer| count(answer) == 0) {
-            return Err(Error::invalid("a step without answers, or an answer without tokens"));
-        }
-        answers.iter().try_for_each(|answer| self.network.check_tokens(&answer.tokens))?;
+        check(self.network, &answers)?;
         Ok(answers)
     }
 
