@@ -3,26 +3,36 @@
 //! ```text
 //! cargo run --release --example train -- --model base --data rows.jsonl --out adapter
 //! ```
-//! A run that was interrupted goes on with `--resume`, and ends with the same bytes.
+//! A run that was interrupted goes on with `--resume`, and ends with the same bytes. Ctrl-C ends it behind
+//! the step it is at, with a checkpoint and the adapter so far; a second one ends it at once.
 #![expect(clippy::print_stdout, reason = "an app talks to its user")]
+
+#[path = "train/export.rs"]
+mod export;
+#[path = "train/interrupt.rs"]
+mod interrupt;
+#[path = "train/material.rs"]
+mod material;
 
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use clap::{Parser, ValueEnum};
 use indicatif::ProgressBar;
 use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_examples::{Process, bar, cpu_seconds};
-use openledger_model::{ChatTemplate, Lora, Model, ModelFiles, Start, Tokens};
+use openledger_model::{ChatTemplate, Lora, Model, ModelFiles, Start, gguf::GgmlType};
 use openledger_train::{
-    Event, EventLog, Happening, NativeRun, NextToken, Objective, Precision, Rows, Session,
-    SourceFile, Stop, Subset, TrainingConfig, TrainingRecord, check_export,
-    data::{Encode, prepare},
-    merge, preflight,
+    Course, Event, EventLog, Happening, Precision, Session, SourceFile, Stop, TrainingConfig,
+    TrainingRecord,
+    data::{Encode, TokenFile, prepare},
+    preflight,
 };
+
+use material::Material;
 
 /// Trains an adapter on rows in files.
 #[derive(Debug, Parser)]
@@ -54,6 +64,15 @@ struct Options {
     /// Writes the base model with the adapter in its weights as well.
     #[arg(long, value_enum)]
     merge: Option<Dtype>,
+    /// GGUF file for the base model with the adapter in its weights.
+    #[arg(long)]
+    gguf: Option<PathBuf>,
+    /// What matrices are stored as in the GGUF file.
+    #[arg(long, value_enum, default_value = "f16")]
+    gguf_type: GgufType,
+    /// GGUF file for the adapter alone, as llama.cpp loads it beside the model.
+    #[arg(long)]
+    gguf_adapter: Option<PathBuf>,
     /// Threads that compute; the result does not depend on it.
     #[arg(long)]
     threads: Option<usize>,
@@ -63,6 +82,39 @@ struct Options {
 enum Dtype {
     F32,
     Bf16,
+}
+
+impl From<Dtype> for Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum GgufType {
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8,
+    #[value(name = "q4_0")]
+    Q4,
+}
+
+impl From<GgufType> for GgmlType {
+    fn from(ty: GgufType) -> Self {
+        match ty {
+            GgufType::F32 => Self::F32,
+            GgufType::F16 => Self::F16,
+            GgufType::Bf16 => Self::BF16,
+            GgufType::Q8 => Self::Q8_0,
+            GgufType::Q4 => Self::Q4_0,
+        }
+    }
 }
 
 /// The largest configuration read: 1 MiB.
@@ -80,34 +132,11 @@ fn run(options: &Options) -> Result<()> {
         pool.map_err(|e| Error::invalid("cannot start threads").with_source(e.to_string()))?;
     }
     let mut config = configuration(options)?;
-    if config.objective != Objective::NextToken {
-        let message = "rows with one answer teach no preference: set `objective` to `next_token`";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let base = ModelFiles::read(&options.model)?;
     let model = Model::load(&base)?;
     make_folder(&options.out)?;
-    let data = config.data.clone();
-    let chat = data.chat.then(|| ChatTemplate::open(&options.model)).transpose()?;
-    let encode = match &chat {
-        Some(template) => Encode::chat(&model, template, data.max_tokens),
-        None => Encode::plain(&model, &data.template, data.max_tokens),
-    }
-    .with_mask(data.mask.clone());
-    let tokens = |name: &str, files: &mut [SourceFile]| {
-        prepare(files, &data, &encode, options.out.join(name))
-    };
-    let all = tokens("rows.tokens", &mut config.data.files)?;
-    let more = tokens("held-out.tokens", &mut config.evaluation.files)?;
-    let [learned, part] = Subset::hold_out(&all, config.evaluation.share, config.seed);
-    let rows =
-        |rows: &dyn Rows| (0..rows.count()).map(|row| rows.row(row)).collect::<Result<Vec<_>>>();
-    let held_out = [rows(&part)?, rows(&more)?].concat();
-    let steps = config.plan.steps_of(&learned)?;
-    if !held_out.is_empty() && config.evaluation.every.is_none() {
-        config.evaluation.every = Some(steps.div_ceil(10).max(1));
-    }
-    println!("{} rows to learn in {steps} steps, {} held out", learned.count(), held_out.len());
+    let [all, more] = tokens(options, &mut config, &model)?;
+    let material = Material::divide(&config, &all, &more)?;
 
     let (network, pissa) = match config.lora.start {
         Start::Pissa => {
@@ -117,31 +146,36 @@ fn run(options: &Options) -> Result<()> {
         _ => (model.network().clone(), None),
     };
     let network = Arc::new(config.base.apply(network));
-    let limit = options.memory.map(|mb| mb * 1_000_000);
-    println!("{}", preflight(&network, &learned, &config, limit)?);
-
-    let events = options.events.clone().unwrap_or_else(|| options.out.join("events.jsonl"));
-    let checkpoint = options.out.join("checkpoint");
     let start = match &pissa {
         Some(start) => start.clone(),
         None => Lora::init(&network, &config.lora, config.seed)?,
     };
     let start = start.to_files(&network, &config.lora);
-    let run =
-        NativeRun::start(Arc::clone(&network), &config.lora, config.optimiser, &start.weights)?
-            .with_micro_batch(config.micro_batch)
-            .with_checkpointing(config.checkpointing);
-    let mut lesson = NextToken::new(run, &learned).with_evaluation_batch(config.plan.batch);
-    if !held_out.is_empty() {
-        lesson = lesson.with_held_out(&held_out);
+    let mut lesson = material.lesson(&network, &config, &start.weights)?;
+    let (steps, [learned, held_out]) = (lesson.order(&config.plan)?.len(), material.counts());
+    if held_out > 0 && config.evaluation.every.is_none() {
+        config.evaluation.every = Some(steps.div_ceil(10).max(1));
     }
+    println!("{learned} {material} to learn in {steps} steps, {held_out} held out");
+    let (rows, limit) = (material.rows()?, options.memory.map(|mb| mb * 1_000_000));
+    println!("{}", preflight(&network, &*rows, &config, limit)?);
+
+    let events = options.events.clone().unwrap_or_else(|| options.out.join("events.jsonl"));
+    let checkpoint = options.out.join("checkpoint");
     let (progress, meter) = (bar("training", steps), Process::new());
+    let interrupted = interrupt::listen(&progress)?;
     let trained = Session::new(model.id(), &config)
         .with_checkpoint(&checkpoint)
         .with_resume(options.resume)
         .with_log(EventLog::open(&events)?)
         .with_meter(&meter)
-        .train(&mut lesson, |event| show(&progress, event))?;
+        .train(&mut *lesson, |event| {
+            show(&progress, event);
+            match interrupted.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
     progress.finish_and_clear();
 
     let mut lora = Lora::from_safetensors(&network, &config.lora, &trained.adapter)?;
@@ -152,6 +186,14 @@ fn run(options: &Options) -> Result<()> {
     }
     let files = lora.to_files(&network, &shape);
     files.write(&options.out)?;
+    report(&trained.course, &trained.reason, steps);
+    println!("adapter    {} in `{}`", files.id(), options.out.display());
+    println!("events     `{}`", events.display());
+    println!("checkpoint `{}`", checkpoint.display());
+    if trained.reason == Stop::Cancelled {
+        println!("go on with the same command and `--resume`; it ends with the same bytes");
+        return Ok(());
+    }
     let record = TrainingRecord {
         model: model.id(),
         datanets: Vec::new(),
@@ -161,7 +203,31 @@ fn run(options: &Options) -> Result<()> {
     };
     let record_path = options.out.join("training.json");
     file::write(&record_path, &record.to_json())?;
-    let course = &trained.course;
+    println!("record     `{}`", record_path.display());
+    export::Trained { base: &base, model: &model, lora: &lora, rows: &*rows }.export(options)
+}
+
+/// The rows of the configuration as tokens: those to learn from, and files held out.
+fn tokens(options: &Options, config: &mut TrainingConfig, model: &Model) -> Result<[TokenFile; 2]> {
+    let data = config.data.clone();
+    let chat = data.chat.then(|| ChatTemplate::open(&options.model)).transpose()?;
+    let encode = match &chat {
+        Some(template) => Encode::chat(model, template, data.max_tokens),
+        None => Encode::plain(model, &data.template, data.max_tokens),
+    }
+    .with_mask(data.mask.clone());
+    let objective = config.objective;
+    let tokens = |name: &str, files: &mut [SourceFile]| {
+        prepare(files, &data, &objective, &encode, options.out.join(name))
+    };
+    Ok([
+        tokens("rows.tokens", &mut config.data.files)?,
+        tokens("held-out.tokens", &mut config.evaluation.files)?,
+    ])
+}
+
+/// Says how a run went.
+fn report(course: &Course, reason: &Stop, planned: usize) {
     if let (Some(first), Some(last), Some(best)) =
         (course.evaluations.first(), course.evaluations.last(), course.best())
     {
@@ -170,17 +236,12 @@ fn run(options: &Options) -> Result<()> {
             first.loss, last.loss, best.loss, best.step
         );
     }
-    let steps = course.losses.len();
-    let early = if trained.reason == Stop::Early { ", ended early" } else { "" };
-    println!("{steps} steps{early} in {:.1} CPU seconds", cpu_seconds());
-    println!("adapter    {} in `{}`", files.id(), options.out.display());
-    println!("record     `{}`", record_path.display());
-    println!("events     `{}`", events.display());
-    println!("checkpoint `{}`", checkpoint.display());
-    match options.merge {
-        Some(dtype) => export(options, dtype, &base, &model, &lora, &learned),
-        None => Ok(()),
-    }
+    let how = match reason {
+        Stop::Early => ", ended early".to_owned(),
+        Stop::Cancelled => format!(" of {planned}, stopped"),
+        _ => String::new(),
+    };
+    println!("{} steps{how} in {:.1} CPU seconds", course.losses.len(), cpu_seconds());
 }
 
 fn make_folder(folder: &Path) -> Result<()> {
@@ -214,51 +275,22 @@ fn configuration(options: &Options) -> Result<TrainingConfig> {
 }
 
 /// Shows an event on the bar.
-fn show(progress: &ProgressBar, event: &Event) -> ControlFlow<()> {
+fn show(progress: &ProgressBar, event: &Event) {
     match &event.what {
         Happening::Started { step, .. } => progress.set_position(*step),
         Happening::Step(step) => {
             progress.set_position(step.step);
             progress.set_message(format!("loss {:.3}", step.loss));
         }
-        Happening::Evaluation { step, loss, perplexity, best, .. } => {
+        Happening::Evaluation { step, loss, perplexity, accuracy, best, .. } => {
+            let perplexity = perplexity.map(|it| format!(", perplexity {it:.2}"));
+            let accuracy = accuracy.map(|it| format!(", {:.0} % told right", 100.0 * it));
+            let [perplexity, accuracy] = [perplexity, accuracy].map(Option::unwrap_or_default);
             let best = if *best { ", the best so far" } else { "" };
             progress.suspend(|| {
-                println!("step {step}: held out {loss:.4}, perplexity {perplexity:.2}{best}");
+                println!("step {step}: held out {loss:.4}{perplexity}{accuracy}{best}");
             });
         }
         _ => {}
     }
-    ControlFlow::Continue(())
-}
-
-/// Writes the merged model and checks that it answers as base and adapter do.
-fn export(
-    options: &Options,
-    dtype: Dtype,
-    base: &ModelFiles,
-    model: &Model,
-    lora: &Lora,
-    rows: &impl Rows,
-) -> Result<()> {
-    let precision = match dtype {
-        Dtype::F32 => Precision::F32,
-        Dtype::Bf16 => Precision::Bf16,
-    };
-    let network = model.network();
-    let merged = merge(base, network, lora, precision)?;
-    let folder = options.out.join("merged");
-    merged.write(&folder)?;
-    let prompts: Vec<Tokens> =
-        (0..rows.count().min(4)).map(|row| rows.row(row)).collect::<Result<_>>()?;
-    let prompts: Vec<&[u32]> =
-        prompts.iter().map(|row| &row.tokens[..row.prompt().max(1)]).collect();
-    let check = check_export(&ModelFiles::read(&folder)?, precision, network, lora, &prompts)?;
-    println!(
-        "merged     `{}`, logits within {:.1e} of {:.1e} allowed",
-        folder.display(),
-        check.max_difference,
-        check.tolerance
-    );
-    Ok(())
 }

@@ -1,8 +1,12 @@
 //! GGUF files: any bytes are a model or refused, and so are their parts one by one.
 #![no_main]
 
+use std::sync::OnceLock;
+
 use libfuzzer_sys::fuzz_target;
-use openledger_model::{Model, Tokenizer, gguf::Gguf};
+use openledger_model::{Model, ModelFiles, Tokenizer, gguf::Gguf, testing};
+
+static BASE: OnceLock<(ModelFiles, Model)> = OnceLock::new();
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = Gguf::parse(bytes) else { return };
@@ -14,4 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = Tokenizer::parse(&tokenizer);
     }
     let _ = Model::from_gguf(bytes);
+    let (files, base) = BASE.get_or_init(|| {
+        let files = testing::tiny_files(1).expect("a model of our own");
+        let model = Model::load(&files).expect("it loads");
+        (files, model)
+    });
+    let _ = file.adapter(&files.config, base.network());
 });

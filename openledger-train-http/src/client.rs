@@ -91,10 +91,11 @@ impl Client {
             })?;
             let (head, body): (_, Incoming) = answer.into_parts();
             if head.status.is_success() {
-                return wire::read(body, limit).await;
+                return openledger_http::read(body, limit, self.patience).await;
             }
             // What it says is worth showing; that it does not say it is not worth an error.
-            let said = wire::read(body, wire::SMALL).await.unwrap_or_default();
+            let said = openledger_http::read(body, wire::SMALL, self.patience).await;
+            let said = said.unwrap_or_default();
             let said: String = String::from_utf8_lossy(&said)
                 .chars()
                 .filter(|c| !c.is_control())

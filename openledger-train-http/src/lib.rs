@@ -5,4 +5,5 @@ mod server;
 mod wire;
 
 pub use client::Client;
-pub use server::{Limits, Server};
+pub use openledger_http::Limits;
+pub use server::Server;

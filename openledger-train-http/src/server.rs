@@ -2,10 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    convert::Infallible,
     future::Future,
     net::SocketAddr,
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,60 +13,21 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
 };
 use openledger_core::{
     Address, Error, ErrorKind, Result,
     message::{LocalUpdate, Signed},
 };
+use openledger_http::{Limits, Listener};
 use openledger_train::federated::Host;
-use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::wire;
 
 /// How often the deadline of a round is looked at.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What a server bears.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Connections served at once; more wait.
-    pub connections: usize,
-    /// How long a client may take to send a request's head, and how long answers under way are waited for at
-    /// the end.
-    pub patience: Duration,
-    /// How long a client may take to send an update.
-    pub body: Duration,
-}
-
-impl Default for Limits {
-    /// 256 connections, ten seconds, and two minutes.
-    fn default() -> Self {
-        Self { connections: 256, patience: Duration::from_secs(10), body: Duration::from_secs(120) }
-    }
-}
-
-impl Limits {
-    /// Returns this with other times: for a head, and for an update.
-    #[must_use]
-    pub const fn with_times(mut self, patience: Duration, body: Duration) -> Self {
-        (self.patience, self.body) = (patience, body);
-        self
-    }
-
-    /// Returns this with another number of connections.
-    #[must_use]
-    pub const fn with_connections(mut self, connections: usize) -> Self {
-        self.connections = connections;
-        self
-    }
-}
+/// How long a worker may take to send an update, unless told.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A run that is bound to a port and not served yet.
 ///
@@ -86,10 +45,10 @@ impl Limits {
 /// whoever can change the traffic can keep updates from arriving (though not forge them).
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     host: Host,
     limits: Limits,
+    patience: Duration,
 }
 
 impl Server {
@@ -98,72 +57,47 @@ impl Server {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the port is taken.
     pub async fn bind(address: SocketAddr, host: Host) -> Result<Self> {
-        let cannot = |e: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, format!("listen on {address}")).with_source(e)
-        };
-        let listener = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        Ok(Self { listener, address, host, limits: Limits::default() })
+        let listener = Listener::bind(address).await?;
+        Ok(Self { listener, host, limits: Limits::default(), patience: PATIENCE })
     }
 
-    /// Sets what it bears.
+    /// Sets what it bears of its clients.
     #[must_use]
     pub const fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
+    /// Waits so long for the bytes of an update, two minutes unless told.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Returns where workers find it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.listener.url()
     }
 
     /// Serves until `stop` is ready, then lets the answers under way finish; closes rounds meanwhile. Needs a
     /// tokio runtime with time and I/O.
     pub async fn serve_until(self, stop: impl Future<Output = ()>) {
-        let Self { listener, host, limits, .. } = self;
-        let open = Arc::new(Semaphore::new(limits.connections));
-        let desk = Desk { host, limits, sending: Arc::default() };
-        let graceful = GracefulShutdown::new();
-        let mut tick = tokio::time::interval(TICK);
-        let mut stop = pin!(stop);
-        loop {
-            let accepted = async {
-                let permit = Arc::clone(&open).acquire_owned().await;
-                (permit, listener.accept().await)
-            };
-            let (permit, stream) = tokio::select! {
-                () = &mut stop => break,
-                _ = tick.tick() => {
-                    desk.poll();
-                    continue;
-                }
-                (permit, accepted) = accepted => match accepted {
-                    Ok((stream, _)) => (permit, stream),
-                    // Out of files, or the client is gone: neither ends the server.
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                },
-            };
-            // An answer is one small write or one large one; nothing is gained by waiting for more.
-            let _ = stream.set_nodelay(true);
-            let desk = desk.clone();
-            let service = service_fn(move |request| desk.clone().answer(request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.patience)
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                // A connection that breaks is the client's affair.
-                let _ = connection.await;
-                drop(permit);
-            });
+        let Self { listener, host, limits, patience } = self;
+        let desk = Desk { host, patience, sending: Arc::default() };
+        let closing = desk.clone();
+        let close_rounds = async move {
+            let mut tick = tokio::time::interval(TICK);
+            loop {
+                tick.tick().await;
+                closing.poll();
+            }
+        };
+        let answer = move |request| desk.clone().answer(request);
+        tokio::select! {
+            () = listener.serve_until(limits, answer, stop) => {}
+            () = close_rounds => {}
         }
-        drop(listener);
-        let _ = tokio::time::timeout(limits.patience, graceful.shutdown()).await;
     }
 }
 
@@ -171,12 +105,12 @@ impl Server {
 #[derive(Clone)]
 struct Desk {
     host: Host,
-    limits: Limits,
+    patience: Duration,
     sending: Arc<Mutex<BTreeSet<Address>>>,
 }
 
 impl Desk {
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let answered = match (request.method(), path.as_str()) {
             (&Method::GET, wire::ROUND) => self.round(),
@@ -187,11 +121,11 @@ impl Desk {
             (&Method::POST, wire::UPDATES) => self.update(request).await,
             _ => Err(Error::new(ErrorKind::NotFound, "no such request; see the documentation")),
         };
-        Ok(answered.unwrap_or_else(|e| {
+        answered.unwrap_or_else(|e| {
             let mut response = Response::new(Full::new(e.report().into()));
             *response.status_mut() = wire::status(e.kind());
             response
-        }))
+        })
     }
 
     fn round(&self) -> Result<Response<Full<Bytes>>> {
@@ -230,10 +164,7 @@ impl Desk {
         let update = self.claim(&request)?;
         let _turn = Sending::begin(&self.sending, update.unverified().worker)?;
         let size = self.host.gate().round().size;
-        let body = wire::read(request.into_body(), size);
-        let bytes = tokio::time::timeout(self.limits.body, body)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Unavailable, "the update did not come in time"))??;
+        let bytes = openledger_http::read(request.into_body(), size, self.patience).await?;
         let host = self.host.clone();
         // Hashing takes its time, and a round that is closing is waited for.
         let taken = spawn_blocking(move || host.accept(update, bytes.into())).await;

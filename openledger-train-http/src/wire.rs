@@ -1,11 +1,7 @@
 //! What both sides say: paths, the header of an update, errors as statuses.
 
-use http_body_util::BodyExt;
-use hyper::{
-    StatusCode,
-    body::{Body, Bytes},
-};
-use openledger_core::{Error, ErrorKind, Result};
+use hyper::StatusCode;
+use openledger_core::ErrorKind;
 
 /// Where the run stands, as JSON.
 pub(crate) const ROUND: &str = "/v1/round";
@@ -41,30 +37,6 @@ pub(crate) fn status(kind: ErrorKind) -> StatusCode {
 pub(crate) fn kind(status: StatusCode) -> ErrorKind {
     let found = KINDS.iter().find(|(known, _)| *known == status);
     found.map_or(ErrorKind::Unavailable, |(_, kind)| *kind)
-}
-
-/// Reads a body of at most `limit` bytes, holding no more than came.
-pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    let over = || Error::new(ErrorKind::Limit, format!("a body of more than {limit} bytes"));
-    if body.size_hint().lower() > limit as u64 {
-        return Err(over());
-    }
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|e| Error::new(ErrorKind::Unavailable, "the body broke off").with_source(e))?;
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > limit {
-                return Err(over());
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes.into())
 }
 
 #[cfg(test)]

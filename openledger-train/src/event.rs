@@ -3,6 +3,8 @@
 use openledger_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::Objective;
+
 /// The longest line of a log: 64 KiB.
 pub(crate) const MAX_LINE: usize = 64 << 10;
 /// The longest reason for a failure that is logged, in characters.
@@ -39,6 +41,9 @@ pub enum Happening {
         steps: u64,
         /// Rows to learn.
         rows: u64,
+        /// What is made smaller.
+        #[serde(default)]
+        objective: Objective,
     },
     /// A step was taken.
     Step(StepTaken),
@@ -46,10 +51,14 @@ pub enum Happening {
     Evaluation {
         /// Steps taken before.
         step: u64,
-        /// Mean loss of the label tokens.
+        /// Their loss.
         loss: f64,
-        /// `e` to the loss.
-        perplexity: f64,
+        /// `e` to the loss, where that is the mean of `-ln p` of the label tokens.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        perplexity: Option<f64>,
+        /// The part of judged answers told the right way round, where rows are such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accuracy: Option<f64>,
         /// Label tokens.
         labels: u64,
         /// Whether it is the best so far.
@@ -77,7 +86,7 @@ pub struct StepTaken {
     pub step: u64,
     /// Steps in all.
     pub steps: u64,
-    /// Mean loss of the label tokens, before the update.
+    /// The loss of its rows, before the update.
     pub loss: f64,
     /// The step size used.
     pub rate: f64,

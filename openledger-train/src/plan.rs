@@ -186,10 +186,18 @@ impl Plan {
 
     /// Returns the rows of each step, in batches or packed.
     pub(crate) fn order(&self, rows: &(impl Rows + ?Sized)) -> Result<Vec<Vec<usize>>> {
-        let count = rows.count();
+        self.order_by(rows.count(), |row| rows.length(row))
+    }
+
+    /// [`order`](Self::order) of anything that is counted and has lengths.
+    pub(crate) fn order_by(
+        &self,
+        count: usize,
+        length: impl Fn(usize) -> Result<usize>,
+    ) -> Result<Vec<Vec<usize>>> {
         Ok(match self.tokens_per_step {
             Some(budget) => {
-                let lengths = (0..count).map(|row| rows.length(row)).collect::<Result<Vec<_>>>()?;
+                let lengths = (0..count).map(length).collect::<Result<Vec<_>>>()?;
                 self.packed(&lengths, budget)
             }
             None => self.batches(count).collect(),

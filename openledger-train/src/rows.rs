@@ -91,14 +91,7 @@ impl<'a> Subset<'a> {
     /// assert_eq!((learned.count(), held_out.count()), (17, 3));
     /// ```
     pub fn hold_out(rows: &'a dyn Rows, share: f64, seed: u64) -> [Self; 2] {
-        let count = rows.count();
-        #[expect(clippy::cast_sign_loss, reason = "a share is not below zero")]
-        let out = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as usize).min(count);
-        let mut order = shuffled(count, &mut ChaCha8Rng::seed_from_u64(seed));
-        let mut learned = order.split_off(out);
-        learned.sort_unstable();
-        order.sort_unstable();
-        [learned, order].map(|chosen| Self { rows, chosen })
+        divided(rows.count(), share, seed).map(|chosen| Self { rows, chosen })
     }
 }
 
@@ -112,6 +105,17 @@ impl Rows for Subset<'_> {
             || Error::new(ErrorKind::NotFound, format!("no row {index} of {}", self.chosen.len()));
         self.rows.row(*self.chosen.get(index).ok_or_else(missing)?)
     }
+}
+
+/// The numbers below `count`, those to learn and those held out, see [`Subset::hold_out`].
+pub(crate) fn divided(count: usize, share: f64, seed: u64) -> [Vec<usize>; 2] {
+    #[expect(clippy::cast_sign_loss, reason = "a share is not below zero")]
+    let out = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as usize).min(count);
+    let mut order = shuffled(count, &mut ChaCha8Rng::seed_from_u64(seed));
+    let mut learned = order.split_off(out);
+    learned.sort_unstable();
+    order.sort_unstable();
+    [learned, order]
 }
 
 /// The numbers below `count` in an order decided by `random` (Fisher and Yates).

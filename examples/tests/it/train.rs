@@ -55,6 +55,144 @@ fn rows_become_an_adapter_a_record_and_events() {
 }
 
 #[test]
+fn a_gguf_file_is_written_and_checked_on_the_way() {
+    let world = World::new();
+    let file = world.path("trained.gguf");
+    let adapter = world.path("adapter.gguf");
+    let [file_name, adapter_name] = [&file, &adapter].map(|path| path.to_str().unwrap());
+    let gguf = ["--gguf", file_name, "--gguf-type", "q8_0", "--gguf-adapter", adapter_name];
+    let done = train(&world, "gguf", &gguf);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let said = text(&done.stdout);
+    assert_eq!(said.matches("logits within").count(), 2, "{said}");
+    assert!(openledger_model::gguf::Gguf::parse(&std::fs::read(adapter).unwrap()).is_ok());
+    let base = openledger_model::Model::open(world.path("model")).unwrap();
+    let trained = openledger_model::Model::open(&file).unwrap();
+    assert_eq!(trained.network().decoder().layers(), base.network().decoder().layers());
+}
+
+/// Trains on `rows` with `objective`.
+fn prefer(world: &World, rows: &str, objective: &str, more: &[&str]) -> Output {
+    let config = format!(
+        r#"{{"data": {{"max_tokens": 64, "files": [{{"path": {:?}}}]}}, "lora": {{"rank": 2}},
+            "objective": {objective}, "checkpoint_every": 2, "evaluation": {{"share": 0.2}},
+            "plan": {{"epochs": 2, "batch": 3, "rate": 0.01}}}}"#,
+        world.path("answers.jsonl")
+    );
+    std::fs::write(world.path("answers.jsonl"), rows).unwrap();
+    std::fs::write(world.path("config.json"), config).unwrap();
+    let mut app = app("train");
+    app.arg("--model").arg(world.path("model")).arg("--out").arg(world.path("prefers"));
+    app.arg("--config").arg(world.path("config.json"));
+    app.args(more).output().unwrap()
+}
+
+#[test]
+fn what_people_think_of_answers_becomes_an_adapter() {
+    let pairs = |number: usize| {
+        format!(
+            r#"{{"prompt": "Is {number} odd?", "chosen": "I say so.", "rejected": "Who knows"}}"#
+        )
+    };
+    let labels = |number: usize| {
+        let good = number.is_multiple_of(2);
+        format!(r#"{{"prompt": "Is {number} odd?", "completion": "No.", "label": {good}}}"#)
+    };
+    let rows = |row: &dyn Fn(usize) -> String| (0..12).map(row).collect::<Vec<_>>().join("\n");
+    for (rows, objective, what) in [
+        (rows(&pairs), r#"{"preference": {"dpo": {"beta": 0.1}}}"#, "pairs of answers"),
+        (rows(&pairs), r#"{"preference": {"orpo": {"beta": 0.1}}}"#, "pairs of answers"),
+        (rows(&labels), r#"{"kto": {}}"#, "judged answers"),
+    ] {
+        let world = World::new();
+        let done = prefer(&world, &rows, objective, &["--merge", "f32"]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let said = text(&done.stdout);
+        for expected in
+            [&format!("9 {what} to learn in 6 steps, 3 held out"), "% told right", "merged"]
+        {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        let out = world.path("prefers");
+        let record = std::fs::read(out.join("training.json")).unwrap();
+        let named = serde_json::to_value(TrainingRecord::parse(&record).unwrap()).unwrap();
+        let asked: serde_json::Value = serde_json::from_str(objective).unwrap();
+        let (named, asked) = (named["config"]["objective"].to_string(), asked.to_string());
+        assert!(named.starts_with(asked.trim_end_matches(['{', '}'])), "{named}");
+        let log = std::fs::read_to_string(out.join("events.jsonl")).unwrap();
+        assert!(log.lines().next().unwrap().contains(&named), "{log}");
+    }
+    let world = World::new();
+    let failed = prefer(&world, &rows(&labels), r#"{"preference": {"dpo": {"beta": 1}}}"#, &[]);
+    let said = text(&failed.stderr);
+    assert!(said.contains("answers.jsonl`, row 1") && said.contains("two answers"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_an_adapter_and_a_checkpoint_that_goes_on_to_the_same_bytes() {
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::{Child, Command, Stdio},
+    };
+
+    let world = World::new();
+    let config = br#"{"data": {"max_tokens": 64}, "lora": {"rank": 2},
+        "plan": {"epochs": 100, "batch": 3, "rate": 0.001}}"#;
+    std::fs::write(world.path("long.json"), config).unwrap();
+    let begin = |out: &str, more: &[&str]| -> Child {
+        let mut app = app("train");
+        app.arg("--model").arg(world.path("model"));
+        app.arg("--data").arg(world.path("sums.jsonl"));
+        app.arg("--out").arg(world.path(out));
+        app.arg("--config").arg(world.path("long.json"));
+        app.args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let interrupt = |child: &Child| {
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let steps = |out: &str| {
+        let log = EventLog::read(world.path(out).join("events.jsonl"), None);
+        log.map_or(0, |log| curve(&log.map_while(Result::ok).collect::<Vec<_>>()).len())
+    };
+    let mut child = begin("stopped", &[]);
+    while steps("stopped") < 3 {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("of 400, stopped") && said.contains("`--resume`"), "{said}");
+    let out = world.path("stopped");
+    assert!(out.join("checkpoint").exists() && !out.join("training.json").exists());
+    assert!(openledger_model::AdapterFiles::read(&out).is_ok());
+    let so_far = steps("stopped");
+    assert!((3..400).contains(&so_far), "{so_far}");
+
+    // The second ends it at once, even where the step would take long.
+    let mut child = begin("killed", &[]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while steps("killed") < 1 {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    lines.find(|line| line.as_ref().unwrap().contains("once more ends at once")).unwrap().unwrap();
+    interrupt(&child);
+    // It may have ended by the first before the second came.
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 130)));
+
+    let whole = begin("whole", &[]).wait_with_output().unwrap();
+    let rest = begin("stopped", &["--resume"]).wait_with_output().unwrap();
+    assert!(whole.status.success() && rest.status.success(), "{}", text(&rest.stdout));
+    let adapter =
+        |out: &str| std::fs::read(world.path(out).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter("stopped"), adapter("whole"));
+    assert_eq!(steps("stopped"), 400);
+}
+
+#[test]
 fn an_adapter_from_a_pissa_start_is_for_the_base_as_it_was() {
     let world = World::new();
     let config =

@@ -1,30 +1,29 @@
 //! HTTP around the JSON: methods, sizes, and the headers that let a wallet in a browser in.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Body as _, Bytes, Incoming},
+    body::{Bytes, Incoming},
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue,
     },
 };
 
+use openledger_core::ErrorKind;
+
 use super::text;
 use crate::Embedded;
 
 /// Bytes of a request at the most: twice the hexadecimal digits of the largest transaction.
-pub(super) const BODY: usize = 8 << 20;
+const BODY: usize = 8 << 20;
 /// How long a client may take to send a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers one HTTP request.
-pub(super) async fn answer(
-    chain: Embedded,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+pub(super) async fn answer(chain: Embedded, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let mut response = match *request.method() {
         Method::POST => post(chain, request.into_body()).await,
         Method::OPTIONS => say(StatusCode::NO_CONTENT, ""),
@@ -41,23 +40,19 @@ pub(super) async fn answer(
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    response
 }
 
 async fn post(chain: Embedded, body: Incoming) -> Response<Full<Bytes>> {
-    let too_large = || {
-        let message = format!("a request of more than {BODY} bytes\n");
-        say(StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    if body.size_hint().lower() > BODY as u64 {
-        return too_large();
-    }
-    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, BODY).collect()).await;
-    let body = match collected {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(e)) if e.is::<LengthLimitError>() => return too_large(),
-        Ok(Err(e)) => return say(StatusCode::BAD_REQUEST, format!("{e}\n")),
-        Err(_) => return say(StatusCode::REQUEST_TIMEOUT, "the body did not come\n"),
+    let body = match openledger_http::read(body, BODY, PATIENCE).await {
+        Ok(body) => body,
+        Err(e) => {
+            let status = match e.kind() {
+                ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::REQUEST_TIMEOUT,
+            };
+            return say(status, format!("{}\n", e.report()));
+        }
     };
     // Execution may take long and a durable chain waits for the disk; other connections must not.
     let answered = tokio::task::spawn_blocking(move || text::answer(&chain, &body)).await;

@@ -5,23 +5,15 @@
 mod http;
 mod text;
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
-use openledger_core::{B256, Error, ErrorKind, Key, Result, keccak256};
-use tokio::{net::TcpListener, sync::Semaphore};
+use openledger_core::{B256, Error, Key, Result, keccak256};
+use openledger_http::{Limits, Listener};
 
 use crate::Embedded;
 
 /// Connections served at once; more wait.
 const CONNECTIONS: usize = 512;
-/// How long a client may take to send a request's head, and how long answers under way are waited
-/// for at the end.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server of JSON-RPC that is bound to a port and not serving yet.
 ///
@@ -29,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// loopback addresses only.
 #[derive(Debug)]
 pub struct Devnet {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     chain: Embedded,
 }
 
@@ -38,66 +29,28 @@ impl Devnet {
     /// Takes a port; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for an address that is not loopback; [`ErrorKind::Unavailable`] if
-    /// the port is taken.
+    /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) for an address that is not
+    /// loopback; those of [`Listener::bind`].
     pub async fn bind(address: SocketAddr, chain: Embedded) -> Result<Self> {
         if !address.ip().is_loopback() {
             let message = format!("{address} is not loopback; this node obeys whoever reaches it");
             return Err(Error::invalid(message));
         }
-        let cannot = |e: std::io::Error| {
-            Error::new(ErrorKind::Unavailable, format!("listen on {address}")).with_source(e)
-        };
-        let listener = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        Ok(Self { listener, address, chain })
+        Ok(Self { listener: Listener::bind(address).await?, chain })
     }
 
     /// Returns where clients find it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.listener.url()
     }
 
     /// Serves until `stop` is ready, then lets the answers under way finish. Needs a tokio runtime
     /// with time and I/O.
     pub async fn serve_until(self, stop: impl Future<Output = ()>) {
-        let Self { listener, chain, .. } = self;
-        let open = Arc::new(Semaphore::new(CONNECTIONS));
-        let graceful = GracefulShutdown::new();
-        let mut stop = pin!(stop);
-        loop {
-            let accepted = async {
-                let permit = Arc::clone(&open).acquire_owned().await;
-                (permit, listener.accept().await)
-            };
-            let (permit, stream) = tokio::select! {
-                () = &mut stop => break,
-                (permit, accepted) = accepted => match accepted {
-                    Ok((stream, _)) => (permit, stream),
-                    // Out of files, or the client is gone: neither ends the server.
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                },
-            };
-            // An answer is one small write; nothing is gained by waiting for more.
-            let _ = stream.set_nodelay(true);
-            let chain = chain.clone();
-            let service = service_fn(move |request| http::answer(chain.clone(), request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                // A connection that breaks is the client's affair.
-                let _ = connection.await;
-                drop(permit);
-            });
-        }
-        drop(listener);
-        let _ = tokio::time::timeout(PATIENCE, graceful.shutdown()).await;
+        let Self { listener, chain } = self;
+        let limits = Limits::default().with_connections(CONNECTIONS);
+        let answer = move |request| http::answer(chain.clone(), request);
+        listener.serve_until(limits, answer, stop).await;
     }
 }
 

@@ -56,6 +56,11 @@ impl Lora {
         Ok(Self { pairs, tables: config.saved.iter().map(table).collect() })
     }
 
+    /// Takes matrices, without tables.
+    pub(crate) const fn of_pairs(pairs: BTreeMap<Param, Pair>) -> Self {
+        Self { pairs, tables: BTreeMap::new() }
+    }
+
     /// Returns the matrices at `site`.
     pub fn at(&self, site: Param) -> Option<&Pair> {
         self.pairs.get(&site)

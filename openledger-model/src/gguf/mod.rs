@@ -5,8 +5,10 @@
 //!                  ├─▶ tokenizer() ─▶ tokenizer.json
 //!                  └─▶ weights()   ─▶ Weights
 //! config.json, Tokenizer, Weights ──▶ GgufWriter ──▶ bytes
+//! config.json, Lora ──▶ write_adapter ──▶ bytes ──▶ Gguf::adapter ──▶ Lora
 //! ```
 
+mod adapter;
 mod blocks;
 mod config;
 mod cursor;
@@ -26,6 +28,7 @@ mod value;
 mod vocabulary;
 mod write;
 
+pub use adapter::write_adapter;
 pub use ggml_type::GgmlType;
 pub use read::{Gguf, GgufTensor};
 pub use value::{List, Value};

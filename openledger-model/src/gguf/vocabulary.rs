@@ -46,6 +46,13 @@ pub(super) fn read(file: &Gguf<'_>) -> Result<Json> {
     }
 }
 
+/// Divides a merge at its first space behind the first character, which may be a space itself.
+fn halves(merge: &str) -> Option<(&str, &str)> {
+    let first = merge.chars().next()?.len_utf8();
+    let at = first + merge[first..].find(' ')?;
+    Some((&merge[..at], &merge[at + 1..]))
+}
+
 /// Byte-level byte-pair encoding: merges are listed, how text is split first is named.
 fn byte_level(file: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<Json> {
     let key = "tokenizer.ggml.merges";
@@ -53,10 +60,7 @@ fn byte_level(file: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<Json> {
     let merges = merges
         .into_iter()
         .map(|merge| {
-            // Either half may itself begin with a space, but not be one.
-            let at = merge.get(1..).and_then(|rest| rest.find(' ')).map(|at| at + 1);
-            let (left, right) = at
-                .map(|at| (&merge[..at], &merge[at + 1..]))
+            let (left, right) = halves(merge)
                 .ok_or_else(|| Error::corrupt(format!("the merge `{merge}` is not two tokens")))?;
             Ok(json!([left, right]))
         })
@@ -294,4 +298,23 @@ fn list<'a, T>(
     let Some(value) = file.get(key) else { return Ok(None) };
     let elements = value.as_list().and_then(|list| list.iter().map(|value| read(&value)).collect());
     elements.map(Some).ok_or_else(|| wrong(key, value, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_is_divided_behind_its_first_character_however_many_bytes_that_has() {
+        assert_eq!(halves("h e"), Some(("h", "e")));
+        assert_eq!(
+            halves("\u{120} t"),
+            Some(("\u{120}", "t")),
+            "what a space is in GPT-2's alphabet"
+        );
+        assert_eq!(halves("  t"), Some((" ", "t")));
+        for none in ["", " ", "ab", "\u{120}"] {
+            assert_eq!(halves(none), None);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{Decoder, Tokenizer, Weights};
 
 /// Where data begins is a multiple of this, in bytes: the format's default.
-const ALIGNMENT: usize = 32;
+pub(super) const ALIGNMENT: usize = 32;
 const VERSION: u32 = 3;
 
 /// Writes a model as a GGUF file, in the names and layout of llama.cpp.
@@ -50,11 +50,23 @@ pub struct GgufWriter<'a> {
 
 /// A tensor as it will be written.
 struct Planned {
-    /// In the file.
-    name: String,
-    shape: Vec<usize>,
-    ty: GgmlType,
+    placed: Placed,
     content: Content,
+}
+
+/// What a file's head says of a tensor.
+pub(super) struct Placed {
+    /// In the file.
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) ty: GgmlType,
+}
+
+impl Placed {
+    /// A matrix in `f32`.
+    pub(super) fn new(name: String, shape: [usize; 2]) -> Self {
+        Self { name, shape: shape.to_vec(), ty: GgmlType::F32 }
+    }
 }
 
 /// What a tensor is made of.
@@ -120,7 +132,8 @@ impl<'a> GgufWriter<'a> {
             entries.text("tokenizer.chat_template", template);
         }
         let tensors = self.plan(&metadata)?;
-        to.write_all(&head(&entries, &tensors)).map_err(failed)?;
+        let placed = tensors.iter().map(|tensor| &tensor.placed);
+        to.write_all(&head(&entries, placed)).map_err(failed)?;
         let mut bytes = Vec::new();
         for tensor in tensors {
             bytes.clear();
@@ -139,15 +152,16 @@ impl<'a> GgufWriter<'a> {
             if let Some(name) = deepseek::stack(&from) {
                 let place = *stacks.entry(name.clone()).or_insert(planned.len());
                 match planned.get_mut(place) {
-                    Some(Planned { shape, content: Content::Stacked { names, .. }, .. }) => {
-                        shape[0] += 1;
+                    Some(Planned { placed, content: Content::Stacked { names, .. } }) => {
+                        placed.shape[0] += 1;
                         names.push(from);
                     }
                     _ => {
                         let ty = self.ty_of(&name, &shape);
                         let content = Content::Stacked { names: vec![from], shape: shape.clone() };
                         let shape = [&[1], &shape[..]].concat();
-                        planned.push(Planned { name, shape, ty, content });
+                        let placed = Placed { name, shape, ty };
+                        planned.push(Planned { placed, content });
                     }
                 }
                 continue;
@@ -161,15 +175,15 @@ impl<'a> GgufWriter<'a> {
                 Some(heads) => Content::Permuted { name: from, heads },
                 None => Content::Stacked { names: vec![from], shape: shape.clone() },
             };
-            planned.push(Planned { name, shape, ty, content });
+            planned.push(Planned { placed: Placed { name, shape, ty }, content });
         }
         if let Some(divisors) = &metadata.rope_divisors {
-            planned.push(Planned {
+            let placed = Placed {
                 name: "rope_freqs.weight".to_owned(),
                 shape: vec![divisors.len()],
                 ty: GgmlType::F32,
-                content: Content::Numbers(divisors.clone()),
-            });
+            };
+            planned.push(Planned { placed, content: Content::Numbers(divisors.clone()) });
         }
         Ok(planned)
     }
@@ -185,37 +199,40 @@ impl<'a> GgufWriter<'a> {
     }
 
     fn encode(&self, tensor: &Planned, out: &mut Vec<u8>) -> Result<()> {
+        let Planned { placed: Placed { name: to, shape, ty }, content } = tensor;
         let stored = |name: &str, shape: &[usize]| {
             let param = self.weights.find(name, shape)?;
             Ok::<_, Error>(self.weights.data(param))
         };
-        let encoded = match &tensor.content {
+        let encoded = match content {
             Content::Stacked { names, shape } => {
-                names.iter().try_for_each(|name| tensor.ty.encode(&stored(name, shape)?, out))
+                names.iter().try_for_each(|name| ty.encode(&stored(name, shape)?, out))
             }
             Content::Permuted { name, heads } => {
-                let rows = tensor.shape[0] / heads;
-                let permuted = permute::to_neighbours(&stored(name, &tensor.shape)?, *heads, rows);
-                tensor.ty.encode(&permuted, out)
+                let rows = shape[0] / heads;
+                let permuted = permute::to_neighbours(&stored(name, shape)?, *heads, rows);
+                ty.encode(&permuted, out)
             }
-            Content::Numbers(numbers) => tensor.ty.encode(numbers, out),
+            Content::Numbers(numbers) => ty.encode(numbers, out),
         };
         encoded.map_err(|e| {
-            Error::new(e.kind(), format!("cannot write the tensor `{}`", tensor.name))
-                .with_source(e)
+            Error::new(e.kind(), format!("cannot write the tensor `{to}`")).with_source(e)
         })
     }
 }
 
 /// Everything before the data.
-fn head(entries: &Entries, tensors: &[Planned]) -> Vec<u8> {
+pub(super) fn head<'a>(
+    entries: &Entries,
+    tensors: impl ExactSizeIterator<Item = &'a Placed>,
+) -> Vec<u8> {
     let mut head = b"GGUF".to_vec();
     head.extend(VERSION.to_le_bytes());
     head.extend((tensors.len() as u64).to_le_bytes());
     head.extend(entries.count.to_le_bytes());
     head.extend(&entries.bytes);
     let mut offset = 0;
-    for Planned { name, shape, ty, .. } in tensors {
+    for Placed { name, shape, ty } in tensors {
         entries::text(&mut head, name);
         head.extend((shape.len() as u32).to_le_bytes());
         head.extend(shape.iter().rev().flat_map(|&size| (size as u64).to_le_bytes()));

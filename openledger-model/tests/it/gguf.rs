@@ -8,8 +8,8 @@ use candle_core::{
 };
 use openledger_core::ErrorKind;
 use openledger_model::{
-    Batch, Model, ModelFiles, Network, Tape, Trainable,
-    gguf::{GgmlType, Gguf, GgufWriter},
+    Batch, LoraConfig, Model, ModelFiles, Network, Tape, Trainable,
+    gguf::{GgmlType, Gguf, GgufWriter, write_adapter},
     testing,
 };
 use proptest::prelude::*;
@@ -344,5 +344,87 @@ proptest! {
             file.truncate(cut.index(file.len()));
         }
         let _ = Model::from_gguf(&file);
+    }
+}
+
+#[test]
+fn an_adapter_written_and_read_changes_the_weights_the_same() {
+    for family in ["llama", "qwen2", "qwen3"] {
+        let files = files_of(family);
+        let model = Model::load(&files).unwrap();
+        let config = LoraConfig::default()
+            .with_rank(4, 6.0)
+            .with_pattern("all-linear")
+            .with_rank_pattern("q_proj", 2)
+            .with_alpha_pattern("o_proj", 1.0);
+        let lora = testing::lora(&model, &config, 3).unwrap();
+        let mut file = Vec::new();
+        write_adapter(&files.config, model.network(), &lora, &mut file).unwrap();
+        let read = Gguf::parse(&file).unwrap();
+        let named = |key: &str| read.get(key).and_then(|value| value.as_str());
+        assert_eq!((named("general.type"), named("adapter.type")), (Some("adapter"), Some("lora")));
+        assert!(read.tensor("blk.1.ffn_down.weight.lora_a").is_some());
+        let read = read.adapter(&files.config, model.network()).unwrap();
+        assert_eq!(read.pairs().len(), lora.pairs().len());
+        for (site, _) in lora.pairs() {
+            let [ours, theirs] = [&lora, &read].map(|lora| lora.merged(model.network(), site));
+            let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(apart < 1e-6, "{family} {}: {apart}", model.network().weights().name(site));
+        }
+        let mut permuted = 0;
+        for (site, pair) in lora.pairs() {
+            let name = model.network().weights().name(site);
+            if family == "llama" && name.contains("k_proj") {
+                let name =
+                    name.replace("model.layers.", "blk.").replace("self_attn.k_proj", "attn_k");
+                let read = Gguf::parse(&file).unwrap();
+                let b = read.tensor(&format!("{name}.lora_b")).unwrap().to_f32();
+                permuted += usize::from(b != pair.b);
+            }
+        }
+        assert_eq!(permuted > 0, family == "llama", "llama.cpp turns neighbours");
+    }
+}
+
+#[test]
+fn an_adapter_that_llama_cpp_has_no_words_for_is_refused() {
+    let files = files_of("llama");
+    let model = Model::load(&files).unwrap();
+    let refused = |config: &LoraConfig| {
+        let lora = testing::lora(&model, config, 3).unwrap();
+        write_adapter(&files.config, model.network(), &lora, Vec::new()).unwrap_err()
+    };
+    assert_eq!(refused(&LoraConfig::default().with_dora(true)).kind(), ErrorKind::Unsupported);
+    let saved = LoraConfig::default().with_saved([openledger_model::Saved::Head]);
+    assert_eq!(refused(&saved).kind(), ErrorKind::Unsupported);
+    let file = write(&files, GgmlType::F32);
+    let error = Gguf::parse(&file).unwrap().adapter(&files.config, model.network()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "a model is no adapter");
+}
+
+proptest! {
+    #[test]
+    fn a_changed_adapter_is_an_error_or_fits(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let files = files_of("llama");
+        let model = Model::load(&files).unwrap();
+        let lora = testing::lora(&model, &LoraConfig::default().with_rank(1, 1.0), 3).unwrap();
+        let mut file = Vec::new();
+        write_adapter(&files.config, model.network(), &lora, &mut file).unwrap();
+        for (at, byte) in changes {
+            // Half of them in the head, which is a small part of the file.
+            let most = if byte % 2 == 0 { file.len() } else { file.len().min(4096) };
+            let at = at.index(most);
+            file[at] = byte;
+        }
+        if let Ok(read) = Gguf::parse(&file)
+            && let Ok(read) = read.adapter(&files.config, model.network())
+        {
+            for (site, pair) in read.pairs() {
+                let [out, width] = model.network().sizes(site);
+                prop_assert_eq!((pair.a.len(), pair.b.len()), (pair.rank * width, out * pair.rank));
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Optimiser, Plan, Preference,
+    Kto, Optimiser, Plan, Preference, StakeWeighted,
     data::{ColumnMap, LossMask},
 };
 
@@ -102,6 +102,59 @@ pub enum Objective {
     NextToken,
     /// A preference between two answers.
     Preference(Preference),
+    /// Single answers, each good or bad.
+    Kto(Kto),
+    /// Answers that validators with a stake value.
+    StakeWeighted(StakeWeighted),
+}
+
+impl Objective {
+    /// Returns how many answers an example has.
+    pub(crate) const fn answers(&self) -> usize {
+        match self {
+            Self::Preference(_) => 2,
+            Self::NextToken | Self::Kto(_) | Self::StakeWeighted(_) => 1,
+        }
+    }
+
+    /// Its numbers that must be above zero, by name.
+    fn numbers(&self) -> Vec<(&'static str, f64)> {
+        match *self {
+            Self::NextToken => Vec::new(),
+            Self::Preference(preference) => match preference {
+                Preference::Dpo { beta } => vec![("preference.dpo.beta", beta)],
+                Preference::Ipo { beta } => vec![("preference.ipo.beta", beta)],
+                Preference::Orpo { beta } => vec![("preference.orpo.beta", beta)],
+                Preference::Simpo { beta, .. } => vec![("preference.simpo.beta", beta)],
+            },
+            Self::Kto(kto) => vec![
+                ("kto.beta", kto.beta),
+                ("kto.desirable", kto.desirable),
+                ("kto.undesirable", kto.undesirable),
+            ],
+            Self::StakeWeighted(it) => {
+                vec![("stake_weighted.temperature", it.temperature), ("stake_weighted.cap", it.cap)]
+            }
+        }
+    }
+}
+
+impl From<Preference> for Objective {
+    fn from(preference: Preference) -> Self {
+        Self::Preference(preference)
+    }
+}
+
+impl From<Kto> for Objective {
+    fn from(kto: Kto) -> Self {
+        Self::Kto(kto)
+    }
+}
+
+impl From<StakeWeighted> for Objective {
+    fn from(stake_weighted: StakeWeighted) -> Self {
+        Self::StakeWeighted(stake_weighted)
+    }
 }
 
 /// What the base model is stored in while an adapter learns; adapters are `f32`.
@@ -258,6 +311,15 @@ impl TrainingConfig {
             let share = evaluation.share;
             return Err(Error::invalid(format!("`evaluation.share` is {share}, not 0 to below 1")));
         }
+        for (field, value) in self.objective.numbers() {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::invalid(format!("`objective.{field}` is {value}, not above 0")));
+            }
+        }
+        if matches!(self.objective, Objective::Kto(_)) && plan.batch < 2 {
+            let message = "`plan.batch` is 1: KTO compares the examples of a step, give 2 or more";
+            return Err(Error::invalid(message));
+        }
         if evaluation.patience.is_some() && evaluation.every.is_none() {
             return Err(Error::invalid("`evaluation.patience` without `evaluation.every`"));
         }
@@ -336,6 +398,9 @@ mod tests {
             (r#"{"evaluation": {"share": 1.0}}"#, "evaluation.share"),
             (r#"{"evaluation": {"patience": 3}}"#, "evaluation.every"),
             (r#"{"data": {"max_tokens": 1}}"#, "data.max_tokens"),
+            (r#"{"objective": {"preference": {"dpo": {"beta": 0}}}}"#, "preference.dpo.beta"),
+            (r#"{"objective": {"kto": {"desirable": -1}}}"#, "kto.desirable"),
+            (r#"{"objective": {"kto": {}}, "plan": {"batch": 1}}"#, "plan.batch"),
         ] {
             let error = TrainingConfig::parse(json.as_bytes()).unwrap_err();
             assert!(error.to_string().contains(field), "{error}");

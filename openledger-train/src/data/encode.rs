@@ -122,25 +122,27 @@ impl<'a> Encode<'a> {
     /// which are more than one row's tokens, and for a conversation in which the model says nothing;
     /// [`ErrorKind::Unsupported`] for a conversation without a chat template.
     pub fn tokens(&self, example: &Example) -> Result<Encoded> {
+        self.masked(example, &self.mask)
+    }
+
+    fn masked(&self, example: &Example, mask: &LossMask) -> Result<Encoded> {
         match (example, self.form) {
             (Example::Text(text), _) => self.text(text),
             (Example::Exchange { prompt, completion }, Form::Plain(template)) => {
-                self.exchange(template, [prompt, completion])
+                self.exchange(template, [prompt, completion], mask)
             }
             (Example::Exchange { prompt, completion }, Form::Chat(template)) => {
                 let said = [Message::user(prompt), Message::assistant(completion)];
-                self.conversation(template, &Chat::new(said), &self.mask)
+                self.conversation(template, &Chat::new(said), mask)
             }
-            (Example::Chat(chat), Form::Chat(template)) => {
-                self.conversation(template, chat, &self.mask)
-            }
+            (Example::Chat(chat), Form::Chat(template)) => self.conversation(template, chat, mask),
             (Example::Chat(chat), Form::Plain(template)) => match &chat.messages[..] {
                 [user, answer]
                     if (user.role(), answer.role()) == ("user", "assistant")
                         && chat.tools.is_empty() =>
                 {
                     let said = [user, answer].map(|message| message.content().unwrap_or_default());
-                    self.exchange(template, said)
+                    self.exchange(template, said, mask)
                 }
                 _ => {
                     let message = "a conversation needs a chat template: give the model's, or one \
@@ -163,7 +165,8 @@ impl<'a> Encode<'a> {
         let Example::Pair { chosen, rejected } = example else {
             return Err(Error::invalid("a row without two answers where a pair should be"));
         };
-        let [chosen, rejected] = [chosen, rejected].map(|answer| self.answer(answer));
+        let [chosen, rejected] =
+            [chosen, rejected].map(|answer| self.masked(answer, &LossMask::LastTurn));
         Ok(Pair { chosen: chosen?.tokens, rejected: rejected?.tokens })
     }
 
@@ -176,7 +179,7 @@ impl<'a> Encode<'a> {
         let Example::Judged { answer, good } = example else {
             return Err(Error::invalid("a row without a label where a judged answer should be"));
         };
-        Ok((self.answer(answer)?.tokens, *good))
+        Ok((self.masked(answer, &LossMask::LastTurn)?.tokens, *good))
     }
 
     /// Returns the digest of all that decides which tokens an example becomes: tokenizer, template,
@@ -191,19 +194,6 @@ impl<'a> Encode<'a> {
         digest("openledger.encoding.v1", &(self.tokenizer.to_json(), settings))
     }
 
-    fn answer(&self, example: &Example) -> Result<Encoded> {
-        match (example, self.form) {
-            (Example::Chat(chat), Form::Chat(template)) => {
-                self.conversation(template, chat, &LossMask::LastTurn)
-            }
-            (Example::Exchange { prompt, completion }, Form::Chat(template)) => {
-                let said = [Message::user(prompt), Message::assistant(completion)];
-                self.conversation(template, &Chat::new(said), &LossMask::LastTurn)
-            }
-            _ => self.tokens(example),
-        }
-    }
-
     fn text(&self, text: &str) -> Result<Encoded> {
         let mut tokens = self.tokenizer.encode(text, true)?;
         tokens.extend(self.ends.first());
@@ -211,14 +201,14 @@ impl<'a> Encode<'a> {
         Ok(self.cut(Tokens::from_parts(tokens, 0)))
     }
 
-    fn exchange(&self, template: &Template, said: [&str; 2]) -> Result<Encoded> {
+    fn exchange(&self, template: &Template, said: [&str; 2], mask: &LossMask) -> Result<Encoded> {
         let eos = self.ends.first().copied();
         let mut tokens = template.exchange(self.tokenizer, said, eos, usize::MAX)?;
         let whole = tokens.tokens.len();
         if whole > self.limit {
             tokens = template.exchange(self.tokenizer, said, eos, self.limit)?;
         }
-        if self.mask == LossMask::Everything {
+        if *mask == LossMask::Everything {
             tokens.learn.fill(true);
         }
         Ok(Encoded { tokens, whole })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! jsonl json csv tsv parquet ─ DataFile ─▶ Example ─ Encode ─▶ Tokens ─ TokenFile ─▶ Rows
-//! rows of a Datanet version ── granted ──────▲
+//! rows of a Datanet version ── granted ──────▲           └─▶ JudgedRows ─▶ Judgements
 //! ```
 //!
 //! Everything streams: a file is never held whole, what it claims about itself is not believed,
@@ -14,6 +14,7 @@ mod encode;
 mod example;
 mod format;
 mod granted;
+mod judged;
 mod lines;
 mod mask;
 mod pages;
@@ -29,6 +30,7 @@ pub use encode::{Encode, Encoded, LossMask};
 pub use example::Example;
 pub use format::{Column, ColumnMap};
 pub use granted::granted;
+pub use judged::JudgedRows;
 pub use mask::{Marks, show_mask};
 pub use prepare::prepare;
 pub use source::{DataFile, DataOptions};

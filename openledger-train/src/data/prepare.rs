@@ -1,23 +1,28 @@
 //! The rows of a run, from its files to one file of tokens.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, iter, path::Path};
 
 use openledger_core::{B256, Error, ErrorKind, Result, digest};
 use openledger_kernels::map_file;
 use openledger_model::Tokens;
 
-use super::{DataFile, DataOptions, Encode, TokenFile};
-use crate::{DataConfig, SourceFile};
+use super::{DataFile, DataOptions, Encode, Example, TokenFile, judged};
+use crate::{DataConfig, Objective, SourceFile};
 
 /// Reads the rows of `files` as `data` says, and writes their tokens to a [`TokenFile`] at `path`, which
 /// is taken as it is if it was made of the same. Notes in `files` what they hold.
 ///
+/// For an objective of judged answers each row becomes two, which [`JudgedRows`](super::JudgedRows) reads.
+///
 /// # Errors
-/// Those of [`DataFile`] and [`Encode::tokens`], naming file and row; [`ErrorKind::Conflict`] for a file
-/// that does not hold what its hash says.
+/// Those of [`DataFile`] and [`Encode`], naming file and row; [`ErrorKind::Conflict`] for a file that does
+/// not hold what its hash says; [`ErrorKind::Invalid`] for rows that the objective does not learn, and for
+/// judged answers of which nothing is left; [`ErrorKind::Unsupported`] for the stake-weighted objective,
+/// which learns signed messages and no files.
 pub fn prepare(
     files: &mut [SourceFile],
     data: &DataConfig,
+    objective: &Objective,
     encode: &Encode<'_>,
     path: impl AsRef<Path>,
 ) -> Result<TokenFile> {
@@ -34,21 +39,45 @@ pub fn prepare(
         *file = file.clone().with_content(&content)?;
         hashes.extend(file.hash.map(B256::from));
     }
+    let rows_of: fn(&Encode<'_>, &Example) -> Result<Vec<Tokens>> = match objective {
+        Objective::NextToken => |encode, example| Ok(vec![encode.tokens(example)?.tokens]),
+        Objective::Preference(_) => |encode, example| judged::pair(encode.pair(example)?),
+        // A pair is a good answer and a bad one.
+        Objective::Kto(_) => |encode, example| match example {
+            Example::Pair { .. } => judged::singles(encode.pair(example)?),
+            _ => judged::single(encode.judged(example)?),
+        },
+        Objective::StakeWeighted(_) => {
+            let message = "the stake-weighted objective learns what validators signed, no files";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    };
     let options = DataOptions::default().with_columns(data.columns.clone());
     let columns = serde_json::to_string(&data.columns).expect("names are always JSON");
     let most = data.rows.map_or(u64::MAX, |rows| rows as u64);
-    let made_of = digest("openledger.token-file.v1", &(encode.digest(), columns, hashes, most));
+    let shape = match objective {
+        Objective::Preference(_) => "pairs",
+        Objective::Kto(_) => "judged",
+        Objective::NextToken | Objective::StakeWeighted(_) => "rows",
+    };
+    let made_of =
+        digest("openledger.token-file.v2", &(encode.digest(), columns, hashes, most, shape));
     let files = &*files;
     TokenFile::open_or_write(path, made_of, || {
         let rows = |file: &SourceFile| -> Result<_> {
             let name = file.path.clone();
             let examples = DataFile::open(&file.path, &options)?;
-            Ok(examples.take(data.rows.unwrap_or(usize::MAX)).zip(1u64..).map(
-                move |(example, row)| -> Result<Tokens> {
-                    let encoded = encode.tokens(&example?).map_err(|e| {
-                        Error::new(e.kind(), format!("`{name}`, row {row}")).with_source(e)
-                    })?;
-                    Ok(encoded.tokens)
+            Ok(examples.take(data.rows.unwrap_or(usize::MAX)).zip(1u64..).flat_map(
+                move |(example, row)| {
+                    let rows = example.and_then(|example| {
+                        rows_of(encode, &example).map_err(|e| {
+                            Error::new(e.kind(), format!("`{name}`, row {row}")).with_source(e)
+                        })
+                    });
+                    match rows {
+                        Ok(rows) => rows.into_iter().map(Ok).collect(),
+                        Err(e) => iter::once(Err(e)).collect::<Vec<_>>(),
+                    }
                 },
             ))
         };

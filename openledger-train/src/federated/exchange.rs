@@ -98,14 +98,17 @@ impl Host {
 
     /// Closes the round if it is time; returns its record. Call it after updates, and now and then for the
     /// deadline. It computes held-out losses: not on a thread that others wait for.
-    pub fn poll(&self) -> Option<RoundRecord> {
+    ///
+    /// # Errors
+    /// Those of [`Coordinator::poll`].
+    pub fn poll(&self) -> Result<Option<RoundRecord>> {
         let mut coordinator = self.coordinator();
         let late = mem::take(&mut *self.0.late.lock().unwrap_or_else(PoisonError::into_inner));
         late.into_iter().for_each(|worker| coordinator.expect(worker));
-        let record = coordinator.poll((self.0.clock)()).cloned();
+        let record = coordinator.poll((self.0.clock)())?.cloned();
         let gate = Arc::clone(coordinator.gate());
         *self.0.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
-        record
+        Ok(record)
     }
 
     /// Returns what happened so far.
@@ -141,7 +144,8 @@ impl Exchange for Host {
 
     async fn submit(&self, update: Signed<LocalUpdate>, bytes: Bytes) -> Result<()> {
         self.accept(update, bytes)?;
-        self.poll();
+        // It is taken, whether or not the round can be closed just now.
+        drop(self.poll());
         Ok(())
     }
 }

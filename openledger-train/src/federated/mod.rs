@@ -21,6 +21,7 @@
 //! | point the wrong way | each update alone is tried on rows the coordinator holds |
 //! | many small lies | [`Combine`]: trimmed mean, median, geometric median; the result is tried as well |
 //! | die | the round closes at its deadline with a quorum, the next ones without waiting |
+//! | kill the coordinator | [`Coordinator::with_folder`]: it goes on with all it had said it took |
 //! | come back | it takes the newest matrices, and after one update that is late is waited for again |
 //!
 //! What nothing here stands against: a majority of liars; updates that look useful on the held-out rows and
@@ -35,6 +36,7 @@ mod combine;
 pub mod conformance;
 mod coordinator;
 mod exchange;
+mod folder;
 mod held_out;
 mod judge;
 mod matrices;

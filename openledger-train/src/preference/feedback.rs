@@ -6,10 +6,10 @@ use openledger_core::{
     Address, B256, Error, ErrorKind, Result, U256,
     message::{Feedback, Verified},
 };
-use openledger_model::{Lora, Network, Tokens};
+use openledger_model::Tokens;
 use serde::{Deserialize, Serialize};
 
-use super::{Objective, Slope, answers};
+use super::{Judgement, LogP, Loss, Objective, judgement::digest_of, pass::count};
 
 /// The stakes of validators, in the token's smallest unit, as the chain has them at some block.
 pub type Stakes = BTreeMap<Address, U256>;
@@ -25,6 +25,11 @@ pub struct Graded {
 }
 
 impl Graded {
+    /// Takes a value from -1 to 1 that somebody else made out; validators' is [weighed](Self::weigh).
+    pub const fn new(answer: Tokens, value: f64) -> Self {
+        Self { answer, value }
+    }
+
     /// Weighs what validators said of the answer whose digests are `prompt` and `output`: the value is
     /// `sum w V / sum w` over those who judged, `w` their stakes.
     ///
@@ -177,10 +182,20 @@ impl StakeWeighted {
     }
 }
 
+impl Judgement for Graded {
+    fn answers(&self) -> Vec<&Tokens> {
+        vec![&self.answer]
+    }
+
+    fn digest(&self) -> B256 {
+        digest_of("openledger.graded.v1", &self.answers(), self.value)
+    }
+}
+
 impl Objective for StakeWeighted {
     type Example = Graded;
 
-    fn gradients(&self, network: &Network, lora: &Lora, graded: &[&Graded]) -> Result<Slope> {
+    fn loss(&self, graded: &[&Graded], log_p: &LogP<'_>) -> Result<Loss> {
         let sane = self.temperature > 0.0 && self.cap > 0.0 && self.alpha >= 0.0;
         if !(sane && self.alpha.is_finite() && self.cap.is_finite()) {
             return Err(Error::invalid(format!("{self:?}: no number may be negative or infinite")));
@@ -188,18 +203,16 @@ impl Objective for StakeWeighted {
         if let Some(bad) = graded.iter().find(|answer| !(-1.0..=1.0).contains(&answer.value)) {
             return Err(Error::invalid(format!("a value of {}, not within -1 to 1", bad.value)));
         }
-        let each: Vec<&Tokens> = graded.iter().map(|graded| &graded.answer).collect();
-        answers::check(network, &each)?;
-        let weights = self.weights(graded);
-        answers::differentiate(network, lora, &each, |ours| {
-            let count = ours.len() as f64;
-            let (mut total, mut slopes) = (0.0, Vec::with_capacity(ours.len()));
-            for ((answer, ours), weight) in each.iter().zip(ours).zip(&weights) {
-                let scale = weight / (answers::count(answer) as f64 * count);
-                total -= scale * ours;
-                slopes.push(-scale);
-            }
-            (total, slopes)
-        })
+        let (mut total, mut slopes) = (0.0, Vec::with_capacity(graded.len()));
+        for ((answer, ours), weight) in graded.iter().zip(log_p.ours).zip(self.weights(graded)) {
+            let scale = weight / (count(&answer.answer) as f64 * graded.len() as f64);
+            total -= scale * ours;
+            slopes.push(-scale);
+        }
+        Ok(Loss::new(total, slopes))
+    }
+
+    fn compares(&self) -> bool {
+        false
     }
 }

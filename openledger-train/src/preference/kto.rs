@@ -1,10 +1,10 @@
 //! KTO (Ethayarajh et al., 2024): of single answers, whether each is good or bad.
 
-use openledger_core::{Error, Result};
-use openledger_model::{Lora, Network, Tokens};
+use openledger_core::{B256, Result};
+use openledger_model::Tokens;
 use serde::{Deserialize, Serialize};
 
-use super::{Objective, Slope, answers};
+use super::{Judgement, LogP, Loss, Objective, judgement::digest_of};
 
 /// An answer that somebody found good or bad.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,36 +74,41 @@ impl Kto {
     }
 }
 
+impl Judgement for Judged {
+    fn answers(&self) -> Vec<&Tokens> {
+        vec![&self.answer]
+    }
+
+    fn digest(&self) -> B256 {
+        digest_of("openledger.judged.v1", &self.answers(), f64::from(u8::from(self.desirable)))
+    }
+}
+
 impl Objective for Kto {
     type Example = Judged;
 
-    fn gradients(&self, network: &Network, lora: &Lora, judged: &[&Judged]) -> Result<Slope> {
-        if judged.len() < 2 {
-            return Err(Error::invalid(format!(
-                "{} examples in a step of KTO, which compares them with each other: give two or more",
-                judged.len()
-            )));
+    fn loss(&self, judged: &[&Judged], log_p: &LogP<'_>) -> Result<Loss> {
+        let count = judged.len() as f64;
+        let z = (log_p.strangers.iter().sum::<f64>() / count).max(0.0);
+        let (mut total, mut right) = (0.0, 0);
+        let mut slopes = Vec::with_capacity(judged.len());
+        for ((example, ours), base) in judged.iter().zip(log_p.ours).zip(log_p.base) {
+            let ratio = ours - base;
+            let (loss, slope) = self.of_answer(example.desirable, ratio, z);
+            total += loss;
+            slopes.push(slope / count);
+            right += usize::from(if example.desirable { ratio > z } else { ratio < z });
         }
-        let matched: Vec<&Tokens> = judged.iter().map(|example| &example.answer).collect();
-        answers::check(network, &matched)?;
-        let mismatched = mismatch(&matched, network.decoder().max_positions());
-        let mismatched: Vec<&Tokens> = mismatched.iter().collect();
-        let apart = answers::log_probabilities(network, Some(lora), &mismatched)?
-            .into_iter()
-            .zip(answers::log_probabilities(network, None, &mismatched)?);
-        let sum: f64 = apart.map(|(ours, base)| ours - base).sum();
-        let z = (sum / judged.len() as f64).max(0.0);
-        let base = answers::log_probabilities(network, None, &matched)?;
-        answers::differentiate(network, lora, &matched, |ours| {
-            let count = judged.len() as f64;
-            let (mut total, mut slopes) = (0.0, Vec::with_capacity(ours.len()));
-            for ((example, ours), base) in judged.iter().zip(ours).zip(&base) {
-                let (loss, slope) = self.of_answer(example.desirable, ours - base, z);
-                total += loss;
-                slopes.push(slope / count);
-            }
-            (total / count, slopes)
-        })
+        Ok(Loss::new(total / count, slopes).with_right(right))
+    }
+
+    /// Each prompt with the answer of the example before.
+    fn strangers(&self, judged: &[&Judged], limit: usize) -> Vec<Tokens> {
+        mismatch(&judged.iter().map(|example| &example.answer).collect::<Vec<_>>(), limit)
+    }
+
+    fn least(&self) -> usize {
+        2
     }
 }
 

@@ -6,45 +6,117 @@
 //! | whether an answer is good or bad | [`Kto`] |
 //! | how much validators with a stake value an answer | [`StakeWeighted`] |
 
-mod answers;
 mod feedback;
+mod judgement;
 mod kto;
 mod pairs;
+mod pass;
 
 use std::{fmt, sync::Arc};
 
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_model::{Gradients, Lora, LoraConfig, Network, Start};
+use openledger_model::{Gradients, Lora, LoraConfig, Network, Start, Tokens};
 
-pub(crate) use answers::log_probabilities;
 pub use feedback::{Graded, StakeWeighted, Stakes};
+pub use judgement::{Judgement, Judgements};
 pub use kto::{Judged, Kto};
 pub use pairs::{Pair, Preference};
+use pass::Pass;
+pub(crate) use pass::log_probabilities;
 
 use crate::{
     Optimiser, Resume,
     backend::{Learner, Step},
 };
 
-/// What a [`PreferenceRun`] makes smaller, and its gradient. Implement this for another objective.
+/// What a [`PreferenceRun`] makes smaller. Implement this for another objective.
 ///
 /// # Contract
 /// - The loss is a mean over the examples, so that the step size means the same for any number.
-/// - Unknown tokens, no examples and answers without tokens are errors, never a panic.
+/// - It depends on nothing but its arguments.
 pub trait Objective: fmt::Debug {
     /// What is judged.
-    type Example;
+    type Example: Judgement;
+
+    /// Returns the loss of `examples`, and its slope by the `log p` of each of their answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for examples that cannot be learned.
+    fn loss(&self, examples: &[&Self::Example], log_p: &LogP<'_>) -> Result<Loss>;
+
+    /// Returns whether the loss asks for the base model's `log p` of the answers.
+    fn compares(&self) -> bool {
+        true
+    }
+
+    /// Returns other answers of at most `limit` tokens, of which the loss wants to know how far adapter and
+    /// base model are apart.
+    fn strangers(&self, _examples: &[&Self::Example], _limit: usize) -> Vec<Tokens> {
+        Vec::new()
+    }
+
+    /// Returns how many examples a step has at least.
+    fn least(&self) -> usize {
+        1
+    }
 
     /// Returns the loss of `examples` under the base model with `lora`, and its gradient.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for examples that cannot be learned.
+    /// Those of [`loss`](Self::loss); [`ErrorKind::Invalid`] for too few examples, answers without tokens
+    /// and unknown tokens.
     fn gradients(
         &self,
         network: &Network,
         lora: &Lora,
         examples: &[&Self::Example],
-    ) -> Result<Slope>;
+    ) -> Result<Slope>
+    where
+        Self: Sized,
+    {
+        let pass = Pass { network, lora, part: None, checkpointing: false };
+        pass.gradients(self, examples, None)
+    }
+}
+
+/// What a loss is computed from: `log p` of each answer, a sum over its tokens, the answers of the first
+/// example first.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LogP<'a> {
+    /// Under the adapter.
+    pub ours: &'a [f64],
+    /// Under the base model; zero where the objective does not [compare](Objective::compares).
+    pub base: &'a [f64],
+    /// By how much more the adapter gives each of the [strangers](Objective::strangers).
+    pub strangers: &'a [f64],
+}
+
+/// A loss of some examples.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The loss.
+    pub loss: f64,
+    /// Its slope by the `log p` of each answer.
+    pub slopes: Vec<f64>,
+    /// How many examples are told the right way round, where that means something: the better answer
+    /// preferred to the other, a good one to the base model's.
+    pub right: Option<usize>,
+}
+
+impl Loss {
+    /// Joins a loss and its slopes.
+    pub const fn new(loss: f64, slopes: Vec<f64>) -> Self {
+        Self { loss, slopes, right: None }
+    }
+
+    /// Returns this with the number of examples told the right way round.
+    #[must_use]
+    pub const fn with_right(mut self, right: usize) -> Self {
+        self.right = Some(right);
+        self
+    }
 }
 
 /// A loss and its gradient.
@@ -92,6 +164,8 @@ impl Slope {
 pub struct PreferenceRun<O> {
     learner: Learner,
     objective: O,
+    micro_batch: Option<usize>,
+    checkpointing: bool,
 }
 
 impl<O: Objective> PreferenceRun<O> {
@@ -111,7 +185,32 @@ impl<O: Objective> PreferenceRun<O> {
             let message = "learning from judged answers from a PiSSA start: take the start `zero`";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        Ok(Self { learner: Learner::start(network, config, optimiser, start)?, objective })
+        let learner = Learner::start(network, config, optimiser, start)?;
+        Ok(Self { learner, objective, micro_batch: None, checkpointing: false })
+    }
+
+    /// Returns this with steps whose examples are computed `examples` at a time, all at once if none is
+    /// said.
+    ///
+    /// Memory is that of so many examples, and each is run forward twice: what a step learns of one may
+    /// depend on all of them. Sums are taken in another order, so the last bits differ.
+    #[must_use]
+    pub const fn with_micro_batch(mut self, examples: Option<usize>) -> Self {
+        self.micro_batch = examples;
+        self
+    }
+
+    /// Returns this with activation checkpointing or without: see
+    /// [`Tape::with_checkpointing`](openledger_model::Tape::with_checkpointing).
+    #[must_use]
+    pub const fn with_checkpointing(mut self, checkpointing: bool) -> Self {
+        self.checkpointing = checkpointing;
+        self
+    }
+
+    /// Returns what is made smaller.
+    pub const fn objective(&self) -> &O {
+        &self.objective
     }
 
     /// Takes one step: the mean objective of `examples`, its gradient clipped to the norm `clip`, and an
@@ -121,17 +220,48 @@ impl<O: Objective> PreferenceRun<O> {
     /// [`ErrorKind::Invalid`] without examples, for an answer without
     /// tokens or with unknown ones, or if the loss or gradient is not finite.
     pub fn step(&mut self, examples: &[&O::Example], rate: f64, clip: Option<f64>) -> Result<Step> {
-        let Learner { network, lora, .. } = &self.learner;
+        self.step_from(examples, None, rate, clip)
+    }
+
+    /// [`step`](Self::step) where the base model's `log p` of the answers is known.
+    pub(crate) fn step_from(
+        &mut self,
+        examples: &[&O::Example],
+        base: Option<&[f64]>,
+        rate: f64,
+        clip: Option<f64>,
+    ) -> Result<Step> {
         let Slope { loss, labels, gradients } =
-            self.objective.gradients(network, lora, examples)?;
+            self.pass().gradients(&self.objective, examples, base)?;
         let step = Step::new(loss, labels, gradients.norm()).check()?;
         self.learner.update(gradients, step.gradient_norm, rate, clip)?;
         Ok(step)
     }
 
+    /// Returns the loss of `examples` and the tokens it is of, and changes nothing.
+    pub(crate) fn evaluate(
+        &self,
+        examples: &[&O::Example],
+        base: Option<&[f64]>,
+    ) -> Result<(Loss, usize)> {
+        self.pass().loss(&self.objective, examples, base)
+    }
+
+    /// Returns the base model's `log p` of the answers of one example, computed alone: the same bits
+    /// whatever else is computed.
+    pub(crate) fn base(&self, example: &O::Example) -> Result<Vec<f64>> {
+        self.pass().base(&example.answers())
+    }
+
     /// Returns what has been learned so far, as a safetensors file.
     pub fn snapshot(&self) -> Vec<u8> {
         self.learner.snapshot()
+    }
+
+    fn pass(&self) -> Pass<'_> {
+        let Learner { network, lora, .. } = &self.learner;
+        let (part, checkpointing) = (self.micro_batch, self.checkpointing);
+        Pass { network, lora, part, checkpointing }
     }
 }
 

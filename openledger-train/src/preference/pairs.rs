@@ -1,10 +1,10 @@
 //! Of two answers to a prompt, which is the better.
 
-use openledger_core::Result;
-use openledger_model::{Lora, Network, Tokens};
+use openledger_core::{B256, Result};
+use openledger_model::Tokens;
 use serde::{Deserialize, Serialize};
 
-use super::{Objective, Slope, answers};
+use super::{Judgement, LogP, Loss, Objective, judgement::digest_of, pass::count};
 
 /// Two answers to one prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,41 +49,52 @@ pub enum Preference {
     },
 }
 
-impl Pair {
-    fn answers(&self) -> [&Tokens; 2] {
-        [&self.chosen, &self.rejected]
+impl Judgement for Pair {
+    fn answers(&self) -> Vec<&Tokens> {
+        vec![&self.chosen, &self.rejected]
+    }
+
+    fn digest(&self) -> B256 {
+        digest_of("openledger.pair.v1", &self.answers(), 0.0)
     }
 }
 
 impl Objective for Preference {
     type Example = Pair;
 
-    /// The mean over some pairs, and its gradient.
-    fn gradients(&self, network: &Network, lora: &Lora, pairs: &[&Pair]) -> Result<Slope> {
-        let each: Vec<&Tokens> = pairs.iter().flat_map(|pair| pair.answers()).collect();
-        answers::check(network, &each)?;
-        let base = match self {
-            Self::Dpo { .. } | Self::Ipo { .. } => {
-                answers::log_probabilities(network, None, &each)?
-            }
-            Self::Orpo { .. } | Self::Simpo { .. } => vec![0.0; each.len()],
-        };
-        answers::differentiate(network, lora, &each, |ours| {
-            let (mut total, mut slopes) = (0.0, Vec::with_capacity(ours.len()));
-            for (index, pair) in pairs.iter().enumerate() {
-                let at = [2 * index, 2 * index + 1];
-                let counts = pair.answers().map(|answer| answers::count(answer) as f64);
-                let (loss, of_pair) =
-                    self.of_pair(at.map(|at| ours[at]), at.map(|at| base[at]), counts);
-                total += loss;
-                slopes.extend(of_pair.map(|slope| slope / pairs.len() as f64));
-            }
-            (total / pairs.len() as f64, slopes)
-        })
+    /// The mean over some pairs.
+    fn loss(&self, pairs: &[&Pair], log_p: &LogP<'_>) -> Result<Loss> {
+        let (mut total, mut right) = (0.0, 0);
+        let mut slopes = Vec::with_capacity(log_p.ours.len());
+        for (index, pair) in pairs.iter().enumerate() {
+            let at = [2 * index, 2 * index + 1];
+            let (ours, base) = (at.map(|at| log_p.ours[at]), at.map(|at| log_p.base[at]));
+            let counts = [&pair.chosen, &pair.rejected].map(|answer| count(answer) as f64);
+            let (loss, of_pair) = self.of_pair(ours, base, counts);
+            total += loss;
+            slopes.extend(of_pair.map(|slope| slope / pairs.len() as f64));
+            right += usize::from(self.tells(ours, base, counts));
+        }
+        Ok(Loss::new(total / pairs.len() as f64, slopes).with_right(right))
+    }
+
+    fn compares(&self) -> bool {
+        matches!(self, Self::Dpo { .. } | Self::Ipo { .. })
     }
 }
 
 impl Preference {
+    /// Whether the better answer is given the larger reward.
+    fn tells(self, ours: [f64; 2], base: [f64; 2], counts: [f64; 2]) -> bool {
+        let rewards = match self {
+            Self::Dpo { .. } => [0, 1].map(|at| ours[at] - base[at]),
+            Self::Ipo { .. } | Self::Orpo { .. } | Self::Simpo { .. } => {
+                [0, 1].map(|at| (ours[at] - base[at]) / counts[at])
+            }
+        };
+        rewards[0] > rewards[1]
+    }
+
     /// The objective of one pair, and its slopes by the answers' `log p`, given the base model's and how
     /// many tokens the answers have.
     fn of_pair(self, ours: [f64; 2], base: [f64; 2], counts: [f64; 2]) -> (f64, [f64; 2]) {

@@ -85,7 +85,7 @@ impl Memory {
         let footprint = Footprint::of(network, &config.lora)?;
         let plan = &config.plan;
         let rows = config.micro_batch.unwrap_or(plan.batch).min(plan.batch);
-        let tokens = (rows * longest) as u64;
+        let tokens = (rows * config.objective.answers() * longest) as u64;
         // On the way back a few rows of gradients beside what is kept, and some rows of logits.
         let logits = 2 * 128 * network.decoder().vocabulary() as u64;
         let blocks = network.decoder().layers().max(1);

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use openledger_core::{B256, ContentHash, Error, Result, encode, file};
+use openledger_core::{B256, Error, Result, encode, file};
 
 use super::{Course, Lesson};
-use crate::TrainingConfig;
+use crate::{TrainingConfig, sealed};
 
 /// The first bytes of a checkpoint: what it is, and in which version.
 const MAGIC: &[u8; 16] = b"openledger.run.1";
@@ -74,7 +74,7 @@ impl Checkpoint {
     /// Puts in front of a checkpoint's body what makes it a file, for fuzzing.
     #[doc(hidden)]
     pub fn seal(body: &[u8]) -> Vec<u8> {
-        [&MAGIC[..], ContentHash::of(body).as_bytes(), body].concat()
+        sealed::seal(MAGIC, body)
     }
 
     /// Reads the bytes of the file.
@@ -83,15 +83,7 @@ impl Checkpoint {
     /// [`ErrorKind::Corrupt`](openledger_core::ErrorKind::Corrupt) if they are not a whole checkpoint
     /// of this version.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| Error::corrupt("not a checkpoint, or of another version"))?;
-        let (hash, body) = rest
-            .split_first_chunk::<32>()
-            .ok_or_else(|| Error::corrupt("a checkpoint cut short"))?;
-        if ContentHash::of(body).as_bytes() != hash {
-            return Err(Error::corrupt("a checkpoint whose bytes have changed"));
-        }
+        let body = sealed::open(MAGIC, "a checkpoint", bytes)?;
         borsh::from_slice(body)
             .map_err(|e| Error::corrupt("a checkpoint that does not decode").with_source(e))
     }

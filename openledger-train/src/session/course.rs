@@ -22,7 +22,7 @@ pub struct Course {
 pub struct Evaluated {
     /// Steps taken before.
     pub step: u64,
-    /// Mean loss of the label tokens of the rows held out.
+    /// The loss of the rows held out.
     pub loss: f64,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use openledger_core::{B256, Result, digest};
 use openledger_model::Tokens;
 
-use crate::{Evaluate, Evaluation, Plan, Resume, Rows, Run, Step, evaluate};
+use crate::{Evaluate, Evaluation, Objective, Plan, Resume, Rows, Run, Step, evaluate};
 
 /// Something to learn, in numbered parts. Implement this for another objective; call
 /// [`Session::train`](crate::Session::train).
@@ -13,6 +13,10 @@ use crate::{Evaluate, Evaluation, Plan, Resume, Rows, Run, Step, evaluate};
 /// # Contract
 /// - As of [`Run`] and [`Resume`], with rows given by number.
 pub trait Lesson: Resume {
+    /// Returns whether this is what a configuration with that objective learns: a training record must not
+    /// say otherwise.
+    fn learns(&self, objective: &Objective) -> bool;
+
     /// Returns how many rows there are to learn.
     fn count(&self) -> usize;
 
@@ -34,11 +38,11 @@ pub trait Lesson: Resume {
     /// Those of [`Run::step`] and of reading rows.
     fn step(&mut self, rows: &[usize], rate: f64, clip: Option<f64>) -> Result<Learned>;
 
-    /// Returns the loss of the rows held out, if there are any.
+    /// Returns how well the rows held out are told, if there are any.
     ///
     /// # Errors
     /// Those of [`evaluate`].
-    fn evaluate(&self) -> Result<Option<Evaluation>>;
+    fn evaluate(&self) -> Result<Option<HeldOut>>;
 
     /// Returns what has been learned so far, as [`Run::snapshot`].
     ///
@@ -55,6 +59,40 @@ pub struct Learned {
     pub step: Step,
     /// Tokens read.
     pub tokens: usize,
+}
+
+/// How well rows held out are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HeldOut {
+    /// Their loss.
+    pub loss: f64,
+    /// Label tokens.
+    pub labels: usize,
+    /// `e` to the loss, where that is the mean of `-ln p` of the label tokens.
+    pub perplexity: Option<f64>,
+    /// The part of judged answers told the right way round, where rows are such.
+    pub accuracy: Option<f64>,
+}
+
+impl HeldOut {
+    /// Takes a loss of so many label tokens, for lessons.
+    pub const fn new(loss: f64, labels: usize) -> Self {
+        Self { loss, labels, perplexity: None, accuracy: None }
+    }
+
+    /// Returns this with the part of judged answers told the right way round.
+    #[must_use]
+    pub const fn with_accuracy(mut self, accuracy: Option<f64>) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
+}
+
+impl From<Evaluation> for HeldOut {
+    fn from(found: Evaluation) -> Self {
+        Self { perplexity: Some(found.perplexity()), ..Self::new(found.loss(), found.labels) }
+    }
 }
 
 /// Learns to say the next token of each row.
@@ -103,6 +141,10 @@ impl<R: Resume> Resume for NextToken<'_, R> {
 }
 
 impl<R: Evaluate + Resume + Run + fmt::Debug> Lesson for NextToken<'_, R> {
+    fn learns(&self, objective: &Objective) -> bool {
+        *objective == Objective::NextToken
+    }
+
     fn count(&self) -> usize {
         self.rows.count()
     }
@@ -124,8 +166,9 @@ impl<R: Evaluate + Resume + Run + fmt::Debug> Lesson for NextToken<'_, R> {
         Ok(Learned { step, tokens })
     }
 
-    fn evaluate(&self) -> Result<Option<Evaluation>> {
-        self.held_out.map(|rows| evaluate(&self.run, rows, self.batch)).transpose()
+    fn evaluate(&self) -> Result<Option<HeldOut>> {
+        let found = self.held_out.map(|rows| evaluate(&self.run, rows, self.batch)).transpose()?;
+        Ok(found.map(HeldOut::from))
     }
 
     fn snapshot(&self) -> Result<Vec<u8>> {

@@ -8,6 +8,7 @@
 
 mod checkpoint;
 mod course;
+mod judged;
 mod lesson;
 
 use std::{ops::ControlFlow, path::PathBuf};
@@ -16,7 +17,8 @@ use openledger_core::{Error, ErrorKind, ModelId, Result};
 
 pub use checkpoint::{Checkpoint, RunId};
 pub use course::{Course, Evaluated};
-pub use lesson::{Learned, Lesson, NextToken};
+pub use judged::FromJudgements;
+pub use lesson::{HeldOut, Learned, Lesson, NextToken};
 
 use crate::{
     Meter, TrainingConfig, Unmetered,
@@ -114,8 +116,8 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if there is a checkpoint and the run is not to go on from it;
-    /// [`ErrorKind::Invalid`] if it is of another run, if there is nothing to learn, or if a loss is not
-    /// finite, naming step and rows; [`ErrorKind::Corrupt`] if the checkpoint is none; others of the
+    /// [`ErrorKind::Invalid`] if it is of another run, if there is nothing to learn, if the lesson has
+    /// another objective than the configuration, or if a loss is not finite, naming step and rows; [`ErrorKind::Corrupt`] if the checkpoint is none; others of the
     /// lesson, the log and the file system. What the last checkpoint holds is not lost.
     pub fn train(
         self,
@@ -123,6 +125,11 @@ impl<'a> Session<'a> {
         watch: impl FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<Trained> {
         self.config.check()?;
+        if !lesson.learns(&self.config.objective) {
+            let objective = self.config.objective;
+            let message = format!("a lesson that does not learn the objective, {objective:?}");
+            return Err(Error::invalid(message));
+        }
         let rows = lesson.count();
         if rows == 0 {
             return Err(Error::invalid("no rows to learn"));
@@ -191,7 +198,8 @@ impl<L: Lesson + ?Sized, W: FnMut(&Event) -> ControlFlow<()>> Drive<'_, L, W> {
         let taken = self.course.losses.len();
         let (step, all, count) = (taken as u64, steps as u64, rows as u64);
         self.saved = (taken > 0).then_some(step);
-        self.teller.tell(Happening::Started { step, steps: all, rows: count })?;
+        let objective = self.config.objective;
+        self.teller.tell(Happening::Started { step, steps: all, rows: count, objective })?;
         let mut batches = order.into_iter().skip(taken);
         let reason = loop {
             if self.teller.stop {
@@ -242,20 +250,16 @@ impl<L: Lesson + ?Sized, W: FnMut(&Event) -> ControlFlow<()>> Drive<'_, L, W> {
             return Ok(());
         }
         let Some(found) = self.lesson.evaluate()? else { return Ok(()) };
-        let evaluated = Evaluated { step, loss: found.loss() };
+        let HeldOut { loss, labels, perplexity, accuracy } = found;
+        let evaluated = Evaluated { step, loss };
         let best = self.course.best().is_none_or(|best| evaluated.loss < best.loss);
         if best {
             self.course.best_adapter = Some(self.lesson.snapshot()?);
         }
         self.course.evaluations.push(evaluated);
         self.saved = None;
-        self.teller.tell(Happening::Evaluation {
-            step,
-            loss: found.loss(),
-            perplexity: found.perplexity(),
-            labels: found.labels as u64,
-            best,
-        })
+        let labels = labels as u64;
+        self.teller.tell(Happening::Evaluation { step, loss, perplexity, accuracy, labels, best })
     }
 
     /// Writes a checkpoint, unless there is one of this step with all that is known.

@@ -179,7 +179,7 @@ async fn train(
         // Nobody works any more: the deadline comes.
         if host.gate().round().number == number {
             clock.fetch_add(60, Ordering::SeqCst);
-            host.poll();
+            host.poll().unwrap();
         }
     }
     let honest = does.iter().position(|does| *does == Does::Sends).unwrap();
@@ -286,10 +286,10 @@ async fn the_same_updates_give_the_same_bytes_in_any_order() {
             for index in order {
                 let worker = &mut workers[index];
                 let (signed, bytes) = worker.train(gate.round(), gate.matrices()).unwrap();
-                assert!(coordinator.poll(1).is_none(), "not all are there");
+                assert!(coordinator.poll(1).unwrap().is_none(), "not all are there");
                 coordinator.submit(signed, bytes, 1).unwrap();
             }
-            assert!(coordinator.poll(1).is_some());
+            assert!(coordinator.poll(1).unwrap().is_some());
         }
         ends.push((coordinator.gate().matrices().clone(), coordinator.record().digest()));
     }
@@ -307,7 +307,7 @@ async fn a_liar_who_claims_more_work_weighs_no_more_than_twice_the_median() {
         let said = LocalUpdate { labels: claims, ..*signed.unverified() };
         coordinator.submit(Signed::sign(said, domain(), &key(index)), bytes, 1).unwrap();
     }
-    coordinator.poll(1).unwrap();
+    coordinator.poll(1).unwrap().unwrap();
     let shares = coordinator.record().shares().unwrap();
     let liar = shares[&key(0).address()].part;
     assert!(liar <= share::WHOLE / 2 + share::WHOLE / 100, "{liar}");
@@ -320,14 +320,138 @@ fn without_a_quorum_a_round_goes_on() {
     let gate = Arc::clone(coordinator.gate());
     let (signed, bytes) = world.worker(0, 3).train(gate.round(), gate.matrices()).unwrap();
     coordinator.submit(signed, bytes, 1).unwrap();
-    assert!(coordinator.poll(60).is_none());
+    assert!(coordinator.poll(60).unwrap().is_none());
     let round = coordinator.gate().round().clone();
     assert_eq!((round.number, round.start, round.deadline), (0, gate.round().start, 120));
     let (signed, bytes) = world.worker(2, 3).train(&round, gate.matrices()).unwrap();
     coordinator.submit(signed, bytes, 61).unwrap();
-    assert!(coordinator.poll(119).is_none());
-    let record = coordinator.poll(120).unwrap();
+    assert!(coordinator.poll(119).unwrap().is_none());
+    let record = coordinator.poll(120).unwrap().unwrap();
     assert_eq!(record.updates.len(), 2, "what came before the first deadline counts");
+}
+
+/// Four rounds with a coordinator that is lost and begun again wherever `lost` says so: before each update,
+/// behind each update, behind each round. The third worker is away in the second round.
+fn rounds(
+    world: &World,
+    folder: Option<&std::path::Path>,
+    mut lost: impl FnMut() -> bool,
+) -> (Bytes, FederationRecord) {
+    let terms = terms().with_rounds(4, 2).with_outer(Outer::DILOCO);
+    let begin = |now: u64| {
+        let coordinator = world.coordinator(terms.clone(), now);
+        match folder {
+            Some(folder) => coordinator.with_folder(folder).unwrap(),
+            None => coordinator,
+        }
+    };
+    let mut workers: Vec<_> = (0..3).map(|index| world.worker(index, 3)).collect();
+    let (mut coordinator, mut now) = (begin(0), 0);
+    while !coordinator.gate().round().is_over() {
+        let gate = Arc::clone(coordinator.gate());
+        for (index, worker) in workers.iter_mut().enumerate() {
+            if (index, gate.round().number) == (2, 1) {
+                continue;
+            }
+            now += 1;
+            if lost() {
+                coordinator = begin(now);
+            }
+            let (signed, bytes) = worker.train(gate.round(), gate.matrices()).unwrap();
+            coordinator.submit(signed.clone(), bytes.clone(), now).unwrap();
+            if lost() {
+                coordinator = begin(now);
+            }
+            // Who does not know whether it arrived sends it again.
+            coordinator.submit(signed, bytes, now).unwrap();
+        }
+        if gate.round().number == 1 {
+            now = gate.round().deadline;
+        }
+        assert!(coordinator.poll(now).unwrap().is_some());
+        if lost() {
+            coordinator = begin(now);
+        }
+    }
+    (coordinator.gate().matrices().clone(), coordinator.record())
+}
+
+#[test]
+fn a_coordinator_that_is_lost_at_any_time_goes_on_to_the_same_matrices_and_record() {
+    let world = World::new();
+    let whole = rounds(&world, None, || false);
+    assert_eq!(whole.1.rounds.len(), 4);
+    assert_eq!(whole.1.rounds[1].updates.len(), 2);
+    for every in [1, 2, 5] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut turn = 0;
+        let found = rounds(&world, Some(folder.path()), || {
+            turn += 1;
+            turn % every == 0
+        });
+        assert_eq!(found.0, whole.0, "every {every}");
+        assert_eq!(found.1, whole.1);
+        assert_eq!(found.1.digest(), whole.1.digest());
+    }
+}
+
+#[test]
+fn the_folder_of_another_run_or_with_changed_bytes_is_refused_and_named() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let open = |terms: Federation, start: &[u8]| {
+        Coordinator::new(terms, start, 0).unwrap().with_folder(folder.path())
+    };
+    let mut coordinator = open(terms(), &world.start).unwrap();
+    let gate = Arc::clone(coordinator.gate());
+    let (signed, bytes) = world.worker(0, 3).train(gate.round(), gate.matrices()).unwrap();
+    coordinator.submit(signed, bytes, 1).unwrap();
+    let other = open(terms().with_rounds(9, 9), &world.start).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict);
+    let start = Matrices::parse(&world.start).unwrap();
+    let moved = start.with_values(start.values().iter().map(|x| x * 2.0).collect());
+    assert_eq!(open(terms(), &moved.to_bytes()).unwrap_err().kind(), ErrorKind::Conflict);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 20, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&path, &changed).unwrap();
+            let error = open(terms(), &world.start).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(open(terms(), &world.start).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(open(terms(), &world.start).is_ok());
+}
+
+#[test]
+fn an_update_that_cannot_be_written_was_not_taken_and_a_round_stays_open() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let coordinator = Coordinator::new(terms(), &world.start, 0).unwrap();
+    let mut coordinator = coordinator.with_folder(&path).unwrap();
+    let gate = Arc::clone(coordinator.gate());
+    let update = |index| world.worker(index, 3).train(gate.round(), gate.matrices()).unwrap();
+    let updates = [0, 1, 2].map(update);
+    std::fs::remove_dir_all(&path).unwrap();
+    let (signed, bytes) = updates[0].clone();
+    let error = coordinator.submit(signed, bytes, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    std::fs::create_dir(&path).unwrap();
+    for (signed, bytes) in updates {
+        coordinator.submit(signed, bytes, 1).unwrap();
+    }
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(coordinator.poll(1).is_err());
+    assert_eq!(coordinator.gate().round().number, 0);
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(coordinator.poll(2).unwrap().unwrap().updates.len(), 3);
 }
 
 #[test]

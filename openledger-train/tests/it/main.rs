@@ -9,6 +9,7 @@ mod backends;
 mod data;
 mod export;
 mod federated;
+mod judged;
 mod kill;
 mod log;
 mod loop_;
