@@ -12,6 +12,7 @@ mod pages;
 mod reduce;
 mod room;
 mod rope;
+mod scratch;
 mod weight;
 
 pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};

@@ -20,7 +20,7 @@ mod tile;
 
 use std::ops::Range;
 
-use crate::{isa::Isa, room::Room};
+use crate::{isa::Isa, room::Room, scratch};
 
 pub(crate) use element::{Element, Pair, Stored, to_bf16};
 pub(crate) use pack::{ReadRows, Right};
@@ -240,16 +240,17 @@ pub(crate) fn gemm_on<E: Element>(
     assert_eq!(a.cols, rows, "inner dimensions");
     let width = Shape::of(isa).width;
     let room = |cols: usize, rows: usize| cols.div_ceil(width) * width * rows.div_ceil(E::STEP);
-    let mut panels = vec![E::default(); room(cols.min(NC), rows.min(E::STEP * KC))];
-    for cols in blocks(cols, NC) {
-        for depth in blocks(rows, E::STEP * KC) {
-            let data = &mut panels[..room(cols.len(), depth.len())];
-            pack_right(data, b, depth.clone(), cols.clone(), width);
-            let steps = depth.len().div_ceil(E::STEP);
-            let panels = Panels { data, steps, width, first: 0 };
-            out.multiply(a, panels, depth, cols.clone(), isa);
+    scratch::with(room(cols.min(NC), rows.min(E::STEP * KC)), |panels: &mut [E]| {
+        for cols in blocks(cols, NC) {
+            for depth in blocks(rows, E::STEP * KC) {
+                let data = &mut panels[..room(cols.len(), depth.len())];
+                pack_right(data, b, depth.clone(), cols.clone(), width);
+                let steps = depth.len().div_ceil(E::STEP);
+                let panels = Panels { data, steps, width, first: 0 };
+                out.multiply(a, panels, depth, cols.clone(), isa);
+            }
         }
-    }
+    });
 }
 
 /// Steps along the inner dimension taken at a time: sums are written and read again for each block.

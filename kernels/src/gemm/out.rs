@@ -10,7 +10,7 @@ use super::{
     span,
     tile::{Left, MAX_TILE, Shape, Soon, Tile, lanes, prefetch},
 };
-use crate::isa::Isa;
+use crate::{isa::Isa, scratch};
 
 /// Steps ahead of the one computed that a panel is asked of the memory.
 const AHEAD: usize = 24;
@@ -63,13 +63,7 @@ impl<'a> Out<'a> {
         let row_blocks: Vec<_> = blocks(a.rows, MC).collect();
         let panels = cols.len().div_ceil(shape.width);
         let work = a.rows * cols.len() * depth.len();
-        let task = |rows: &Range<usize>, panels: Range<usize>| {
-            // Packing pays where each element is read for many columns.
-            let mut packed = Vec::new();
-            if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
-                packed.resize(rows.len() * steps, E::Factor::default());
-                pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
-            }
+        let multiply = |packed: &[E::Factor], rows: &Range<usize>, panels: Range<usize>| {
             let tiles = rows.len().div_ceil(shape.height);
             let mut panel = panels.start;
             while panel < panels.end {
@@ -107,6 +101,16 @@ impl<'a> Out<'a> {
                 }
                 panel += run;
             }
+        };
+        let task = |rows: &Range<usize>, panels: Range<usize>| {
+            // Packing pays where each element is read for many columns.
+            if E::where_it_lies(a, 0, 0).is_some() && panels.len() * shape.width <= PACK_LEFT {
+                return multiply(&[], rows, panels);
+            }
+            scratch::with(rows.len() * steps, |packed: &mut [E::Factor]| {
+                pack_left::<E>(packed, a, rows.clone(), depth.clone(), shape.height);
+                multiply(packed, rows, panels);
+            });
         };
         if work < PARALLEL || rayon::current_num_threads() == 1 {
             row_blocks.iter().for_each(|rows| task(rows, 0..panels));
