@@ -165,12 +165,41 @@ pub(crate) struct PackedOf<E: Element> {
 
 impl<E: Element> PackedOf<E> {
     pub(crate) fn new(b: Right<'_>) -> Self {
+        Self::with_width(b, Shape::of(Isa::best()).fit(b.sizes()[1]))
+    }
+
+    /// Packs `b` in panels as wide as a tile, for [`multiply_part`](Self::multiply_part).
+    pub(crate) fn wide(b: Right<'_>) -> Self {
+        Self::with_width(b, Shape::of(Isa::best()).width)
+    }
+
+    fn with_width(b: Right<'_>, width: usize) -> Self {
         let isa = Isa::best();
         let [rows, cols] = b.sizes();
-        let width = Shape::of(isa).fit(cols);
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels, rows, cols, width, isa }
+    }
+}
+
+impl PackedOf<f32> {
+    /// Multiplies by some rows of some columns, of which the first is a multiple of [`WIDEST`].
+    pub(crate) fn multiply_part(
+        &self,
+        out: Into<'_>,
+        a: Mat<'_>,
+        [rows, cols]: [Range<usize>; 2],
+        stride: usize,
+    ) {
+        assert!(rows.end <= self.rows && cols.end <= self.cols, "a part of what is packed");
+        assert!(cols.start.is_multiple_of(self.width), "whole panels");
+        assert_eq!(a.cols, rows.len(), "inner dimensions");
+        let mut out = Out::new(out, [a.rows, a.cols, cols.len()], stride);
+        let (data, steps, width) = (&self.panels[cols.start * self.rows..], self.rows, self.width);
+        for depth in blocks(a.cols, KC) {
+            let panels = Panels { data, steps, width, first: rows.start + depth.start };
+            out.multiply(a, panels, depth, 0..cols.len(), self.isa);
+        }
     }
 }
 
@@ -191,7 +220,7 @@ impl<E: Element> PackedOf<E> {
 /// assert_eq!(c, [24.0, 33.0]);
 /// ```
 pub fn gemm(out: Into<'_>, a: Mat<'_>, b: Mat<'_>) {
-    gemm_on::<f32>(Isa::best(), out, a, b.into(), b.cols);
+    gemm_strided(out, a, b, b.cols);
 }
 
 /// [`gemm`] into a block of a wider matrix: rows of `out` begin `stride` elements apart.
@@ -253,6 +282,8 @@ pub(crate) fn gemm_on<E: Element>(
     });
 }
 
+/// What the width of every panel that is as wide as a tile divides.
+pub(crate) const WIDEST: usize = 32;
 /// Steps along the inner dimension taken at a time: sums are written and read again for each block.
 const KC: usize = 512;
 /// Columns packed at a time: a block of them fits the last-level cache.
