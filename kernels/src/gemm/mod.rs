@@ -16,6 +16,7 @@
 mod element;
 mod out;
 mod pack;
+mod thin;
 mod tile;
 
 use std::ops::Range;
@@ -228,7 +229,12 @@ pub fn gemm(out: Into<'_>, a: Mat<'_>, b: Mat<'_>) {
 /// # Panics
 /// If the sizes do not match.
 pub(crate) fn gemm_strided(out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize) {
-    gemm_on::<f32>(Isa::best(), out, a, b.into(), stride);
+    let isa = Isa::best();
+    match () {
+        () if thin::suits(a, b) => thin::multiply(isa, out, a, b, stride),
+        () if thin::suits(b.t(), a.t()) => thin::multiply_transposed(isa, out, a, b, stride),
+        () => gemm_on::<f32>(isa, out, a, b.into(), stride),
+    }
 }
 
 /// Multiplies by a packed matrix; the same bits as [`gemm`].
