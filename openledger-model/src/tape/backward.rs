@@ -71,6 +71,7 @@ impl Tape<'_> {
     ) -> Option<Buffer> {
         let Self { network, lora, trainable, batch, .. } = *self;
         let mut again = Tape::new(network, lora, trainable, batch).with_buffers(&self.buffers);
+        again.unread = network.decoder().last_linear(block);
         let Node { value, rows, differentiable, .. } = &self.nodes[x];
         let input = again.push(self.buffers.copy(value), *rows, *differentiable, Step::Input);
         let out = network
