@@ -230,11 +230,13 @@ pub fn gemm(out: Into<'_>, a: Mat<'_>, b: Mat<'_>) {
 /// If the sizes do not match.
 pub(crate) fn gemm_strided(out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize) {
     let isa = Isa::best();
-    match () {
-        () if thin::suits(a, b) => thin::multiply(isa, out, a, b, stride),
-        () if thin::suits(b.t(), a.t()) => thin::multiply_transposed(isa, out, a, b, stride),
-        () => gemm_on::<f32>(isa, out, a, b.into(), stride),
+    if thin::suits(a, b) {
+        return thin::multiply(isa, out, a, b, stride);
     }
+    if thin::suits(b.t(), a.t()) {
+        return thin::multiply_transposed(isa, out, a, b, stride);
+    }
+    gemm_on::<f32>(isa, out, a, b.into(), stride);
 }
 
 /// Multiplies by a packed matrix; the same bits as [`gemm`].

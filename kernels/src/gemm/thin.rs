@@ -3,6 +3,8 @@
 //! Packing pays where each element is multiplied by many rows. The gradients of an adapter's matrices
 //! have as many as its rank, and a right-hand matrix as long as the batch.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{Block, Element, Into, Mat, Out, PARALLEL, blocks, tile::Shape};
@@ -26,7 +28,7 @@ pub(super) fn multiply(isa: Isa, out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: 
     let out = Out::new(out, [a.rows, b.rows, b.cols], stride);
     assert_eq!(a.cols, b.rows, "inner dimensions");
     let width = Shape::of(isa).width;
-    let columns = |cols: std::ops::Range<usize>| {
+    let columns = |cols: Range<usize>| {
         for depth in blocks(b.rows, DEPTH) {
             let mut col = cols.start;
             while col < cols.end {

@@ -10,6 +10,25 @@ use std::{
 ///
 /// What is new costs the system work for every page, and zeros that nobody reads: a fifth of a
 /// training step. Clones share the memory; it is given back when the last is dropped.
+///
+/// # Examples
+/// ```
+/// # use openledger_core::Result;
+/// use openledger_model::{Batch, Buffers, Network, Tape, Tokens, Trainable};
+///
+/// /// The loss of some rows, one after another in the memory of one.
+/// fn loss(network: &Network, rows: &[Tokens]) -> Result<f64> {
+///     let (buffers, mut sum) = (Buffers::default(), 0.0);
+///     for row in rows {
+///         let batch = Batch::new([&row.tokens[..]]);
+///         let tape = Tape::new(network, None, Trainable::Nothing, &batch);
+///         let mut tape = tape.with_buffers(&buffers);
+///         let hidden = tape.run()?;
+///         sum += tape.loss(&hidden, &row.labels(), 1.0).sum;
+///     }
+///     Ok(sum)
+/// }
+/// ```
 #[derive(Clone, Default)]
 pub struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
