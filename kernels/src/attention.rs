@@ -11,9 +11,10 @@ use rayon::prelude::*;
 use crate::{
     activation::softmax_of,
     exp::exp,
-    gemm::{Into, Mat, gemm_strided},
+    gemm::{Into, Mat, PackedOf, WIDEST, gemm_strided},
     isa::{Isa, vectorised},
     reduce::{dot, scale},
+    scratch,
 };
 
 /// The shape of an attention layer's rows, and what a row sees.
@@ -111,29 +112,34 @@ impl Causal {
     ///
     /// `q` is `[rows, query * dim]`, `out` `[rows, query * value_dim]`, `k` and `v` have as many rows
     /// of their widths; row `i` sees rows `0..=i`, or the last of them that the window holds. Memory
-    /// beyond the result: one block of scores a thread.
+    /// beyond the result: keys and values once more, and one block of scores a thread.
     ///
     /// # Panics
     /// If the sizes do not match.
     pub fn forward(out: &mut [f32], q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> Self {
         let rows = q.len() / heads.query_width();
         check(heads, rows, [q, k, v, out]);
+        let keys = packed_heads(heads, |head| key_rows(k, heads, head, 0..rows).t());
+        let values = packed_heads(heads, |head| value_rows(v, heads, head, 0..rows));
         let done: Vec<_> = tasks(heads.query, rows)
             .into_par_iter()
             .map(|(head, first)| {
                 let last = rows.min(first + BLOCK);
-                let seen = heads.sees_from(first)..last;
-                let mut scores = scores(q, k, heads, head, first..last);
-                let (largest, sum): (Vec<f32>, Vec<f32>) = scores
-                    .chunks_exact_mut(seen.len())
-                    .zip(first..last)
-                    .map(|(scores, row)| softmax_row(scores, visible(heads, row, &seen)))
-                    .unzip();
-                let mut block = vec![0.0; (last - first) * heads.value_dim];
-                let weights = Mat::new(&scores, last - first, seen.len());
-                let values = value_rows(v, heads, head, seen);
-                gemm_strided(Into::Set(&mut block), weights, values, heads.value_dim);
-                (block, largest, sum)
+                let (seen, of_keys) = (seen(heads, first..last), heads.key_of(head));
+                scratch::with((last - first) * seen.len(), |scores: &mut [f32]| {
+                    score(scores, q, &keys[of_keys], heads, head, first..last);
+                    let (largest, sum): (Vec<f32>, Vec<f32>) = scores
+                        .chunks_exact_mut(seen.len())
+                        .zip(first..last)
+                        .map(|(scores, row)| softmax_row(scores, visible(heads, row, &seen)))
+                        .unzip();
+                    let mut block = vec![0.0; (last - first) * heads.value_dim];
+                    let weights = Mat::new(scores, last - first, seen.len());
+                    let wanted = [seen, 0..heads.value_dim];
+                    let out = Into::Set(&mut block);
+                    values[of_keys].multiply_part(out, weights, wanted, heads.value_dim);
+                    (block, largest, sum)
+                })
             })
             .collect();
         let mut kept = Self::default();
@@ -165,9 +171,16 @@ impl Causal {
         check(heads, rows, [q, k, v, out]);
         check(heads, rows, [dq, dk, dv, dout]);
         assert_eq!(self.sum.len(), heads.query * rows, "kept by the forward pass");
+        let keys = packed_heads(heads, |head| key_rows(k, heads, head, 0..rows));
+        let turned_keys = packed_heads(heads, |head| key_rows(k, heads, head, 0..rows).t());
+        let turned_values = packed_heads(heads, |head| value_rows(v, heads, head, 0..rows).t());
         let done: Vec<_> = (0..heads.query)
             .into_par_iter()
-            .map(|head| self.backward_head(head, dout, out, [q, k, v], heads))
+            .map(|head| {
+                let of_keys = heads.key_of(head);
+                let packed = [&keys[of_keys], &turned_keys[of_keys], &turned_values[of_keys]];
+                self.backward_head(head, [dout, out, q], packed, heads)
+            })
             .collect();
         for (head, [head_q, head_k, head_v]) in done.into_iter().enumerate() {
             add_head(dq, &head_q, heads.query_width(), head, heads.dim);
@@ -176,62 +189,98 @@ impl Causal {
         }
     }
 
-    /// Returns one query head's gradients with respect to its queries, keys and values.
+    /// Returns one query head's gradients with respect to its queries, keys and values. `packed` are its
+    /// keys, and its keys and values turned.
     fn backward_head(
         &self,
         head: usize,
-        dout: &[f32],
-        out: &[f32],
-        [q, k, v]: [&[f32]; 3],
+        [dout, out, q]: [&[f32]; 3],
+        packed: [&PackedOf<f32>; 3],
         heads: Heads,
     ) -> [Vec<f32>; 3] {
-        let (dim, value_dim, width) = (heads.dim, heads.value_dim, heads.out_width());
+        let (dim, value_dim) = (heads.dim, heads.value_dim);
         let rows = q.len() / heads.query_width();
-        let isa = Isa::best();
         let [mut dq, mut dk] = std::array::from_fn(|_| vec![0.0; rows * dim]);
         let mut dv = vec![0.0; rows * value_dim];
+        let [keys, turned_keys, turned_values] = packed;
         for first in (0..rows).step_by(BLOCK) {
             let last = rows.min(first + BLOCK);
-            let seen = heads.sees_from(first)..last;
-            let mut weights = scores(q, k, heads, head, first..last);
-            let mut dscores = vec![0.0; weights.len()];
-            let dout_block = out_rows(dout, heads, head, first..last);
-            let values = value_rows(v, heads, head, seen.clone());
-            gemm_strided(Into::Set(&mut dscores), dout_block, values.t(), seen.len());
-            let both =
-                weights.chunks_exact_mut(seen.len()).zip(dscores.chunks_exact_mut(seen.len()));
-            for ((weights, dscores), row) in both.zip(first..last) {
-                let at = row * width + head * value_dim;
-                let kept = head * rows + row;
-                let mean = dot(&dout[at..at + value_dim], &out[at..at + value_dim]);
-                let (largest, sum) = (self.largest[kept], self.sum[kept]);
-                score_gradients(isa, weights, dscores, mean, largest, sum, heads.scale);
-                hide(weights, visible(heads, row, &seen));
-                hide(dscores, visible(heads, row, &seen));
-            }
-            let block = last - first;
-            let (weights, dscores) =
-                (Mat::new(&weights, block, seen.len()), Mat::new(&dscores, block, seen.len()));
-            let dv = &mut dv[seen.start * value_dim..last * value_dim];
-            gemm_strided(Into::Add(dv), weights.t(), dout_block, value_dim);
-            let queries = query_rows(q, heads, head, first..last);
-            let dk = &mut dk[seen.start * dim..last * dim];
-            gemm_strided(Into::Add(dk), dscores.t(), queries, dim);
-            let keys = key_rows(k, heads, head, seen);
-            gemm_strided(Into::Set(&mut dq[first * dim..last * dim]), dscores, keys, dim);
+            let (block, seen) = (last - first, seen(heads, first..last));
+            scratch::with(2 * block * seen.len(), |both: &mut [f32]| {
+                let (weights, dscores) = both.split_at_mut(block * seen.len());
+                score(weights, q, turned_keys, heads, head, first..last);
+                let dout_block = out_rows(dout, heads, head, first..last);
+                let wanted = [0..value_dim, seen.clone()];
+                turned_values.multiply_part(Into::Set(dscores), dout_block, wanted, seen.len());
+                self.block_gradients([weights, dscores], [dout, out], heads, head, first..last);
+                let (weights, dscores) =
+                    (Mat::new(weights, block, seen.len()), Mat::new(dscores, block, seen.len()));
+                let dv = &mut dv[seen.start * value_dim..last * value_dim];
+                gemm_strided(Into::Add(dv), weights.t(), dout_block, value_dim);
+                let queries = query_rows(q, heads, head, first..last);
+                let dk = &mut dk[seen.start * dim..last * dim];
+                gemm_strided(Into::Add(dk), dscores.t(), queries, dim);
+                let dq = Into::Set(&mut dq[first * dim..last * dim]);
+                keys.multiply_part(dq, dscores, [seen, 0..dim], dim);
+            });
         }
         [dq, dk, dv]
     }
+
+    /// Turns a block's scores into weights, and the gradients with respect to those into gradients with
+    /// respect to the scores.
+    fn block_gradients(
+        &self,
+        [weights, dscores]: [&mut [f32]; 2],
+        [dout, out]: [&[f32]; 2],
+        heads: Heads,
+        head: usize,
+        rows: Range<usize>,
+    ) {
+        let (isa, all) = (Isa::best(), self.sum.len() / heads.query);
+        let seen = seen(heads, rows.clone());
+        let both = weights.chunks_exact_mut(seen.len()).zip(dscores.chunks_exact_mut(seen.len()));
+        for ((weights, dscores), row) in both.zip(rows) {
+            let at = row * heads.out_width() + head * heads.value_dim;
+            let kept = head * all + row;
+            let mean = dot(&dout[at..at + heads.value_dim], &out[at..at + heads.value_dim]);
+            let (largest, sum) = (self.largest[kept], self.sum[kept]);
+            let visible = visible(heads, row, &seen);
+            let [shown, dshown] = [&mut weights[visible.clone()], &mut dscores[visible.clone()]];
+            score_gradients(isa, shown, dshown, mean, largest, sum, heads.scale);
+            hide(weights, visible.clone());
+            hide(dscores, visible);
+        }
+    }
 }
 
-/// The scaled scores of some queries with all keys that any of them sees, later keys included.
-fn scores(q: &[f32], k: &[f32], heads: Heads, head: usize, rows: Range<usize>) -> Vec<f32> {
-    let seen = heads.sees_from(rows.start)..rows.end;
-    let mut scores = vec![0.0; rows.len() * seen.len()];
-    let keys = key_rows(k, heads, head, seen.clone());
-    gemm_strided(Into::Set(&mut scores), query_rows(q, heads, head, rows), keys.t(), seen.len());
-    scale(Isa::best(), &mut scores, heads.scale);
-    scores
+/// Packs each key head.
+fn packed_heads<'a>(heads: Heads, rows: impl Fn(usize) -> Mat<'a> + Sync) -> Vec<PackedOf<f32>> {
+    // The first query head that it serves stands for it.
+    let served = heads.query / heads.key_value;
+    let all = (0..heads.key_value).into_par_iter();
+    all.map(|head| PackedOf::wide(rows(head * served).into())).collect()
+}
+
+/// The keys that scores of some queries are computed with: all that any of them sees, and a few before
+/// and after them.
+fn seen(heads: Heads, rows: Range<usize>) -> Range<usize> {
+    heads.sees_from(rows.start) / WIDEST * WIDEST..rows.end
+}
+
+/// The scaled scores of some queries with the keys [`seen`].
+fn score(
+    scores: &mut [f32],
+    q: &[f32],
+    keys: &PackedOf<f32>,
+    heads: Heads,
+    head: usize,
+    rows: Range<usize>,
+) {
+    let seen = seen(heads, rows.clone());
+    let (queries, stride) = (query_rows(q, heads, head, rows), seen.len());
+    keys.multiply_part(Into::Set(scores), queries, [0..heads.dim, seen], stride);
+    scale(Isa::best(), scores, heads.scale);
 }
 
 /// Which of the scores with the keys `seen` are of keys that `row` sees.

@@ -13,6 +13,7 @@ mod products;
 mod reduce;
 mod room;
 mod rope;
+mod scratch;
 mod weight;
 
 pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};

@@ -19,8 +19,8 @@ pub fn rms_norm(out: &mut [f32], x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> 
     assert_eq!(out.len(), x.len(), "output as large as input");
     assert_eq!(x.len() % width, 0, "whole rows of {width}");
     let isa = Isa::best();
-    let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
-    rows.map(|(out, x)| forward(isa, out, x, gain, eps)).collect()
+    let rows = out.par_chunks_exact_mut(width).zip(x.par_chunks_exact(width));
+    rows.with_min_len(32).map(|(out, x)| forward(isa, out, x, gain, eps)).collect()
 }
 
 /// Adds the gradient with respect to `x` to `dx`, given that of the output.

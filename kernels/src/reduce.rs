@@ -1,5 +1,7 @@
 //! Sums over vectors, in an order that does not depend on the machine.
 
+use rayon::prelude::*;
+
 use crate::{
     isa::{Isa, vectorised},
     loss::max,
@@ -8,6 +10,9 @@ use crate::{
 /// Partial sums kept side by side; element `i` of a vector goes to lane `i % LANES`. Wide enough
 /// to fill one AVX-512 register and two AVX2 ones.
 pub(crate) const LANES: usize = 16;
+
+/// Elements that a thread takes at a time where they are many.
+const CHUNK: usize = 1 << 16;
 
 /// Folds 16 partial sums in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
 #[inline(always)]
@@ -63,7 +68,12 @@ pub fn dot_f64(x: &[f32], y: &[f32]) -> f64 {
 /// If the lengths differ.
 pub fn add_assign(y: &mut [f32], x: &[f32]) {
     assert_eq!(x.len(), y.len(), "vectors of one length");
-    add_on(Isa::best(), y, x);
+    let isa = Isa::best();
+    if y.len() <= CHUNK {
+        return add_on(isa, y, x);
+    }
+    let chunks = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
+    chunks.for_each(|(y, x)| add_on(isa, y, x));
 }
 
 /// Adds `a * x` to `y`, element by element, rounding once.

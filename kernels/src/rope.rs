@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rayon::prelude::*;
+
 use crate::{
     exp::pow,
     isa::{Isa, vectorised},
@@ -133,14 +135,15 @@ impl Rope {
         let pairs = self.frequencies.len();
         assert_eq!(width % head, 0, "whole heads");
         let (isa, table) = (Isa::best(), self.table(last as usize + 1));
-        for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
+        let rows = x.par_chunks_exact_mut(width).zip(positions).with_min_len(32);
+        rows.for_each(|(row, &position)| {
             let place = position as usize * pairs;
             let (cos, sin) = (&table.cos[place..place + pairs], &table.sin[place..place + pairs]);
             match self.pairs {
                 Pairs::Halves => turn_halves(isa, row, head, from, cos, sin, sign),
                 Pairs::Neighbours => turn_neighbours(isa, row, head, from, cos, sin, sign),
             }
-        }
+        });
     }
 
     /// Returns a table of at least `positions` positions, of a sequence that is as long.

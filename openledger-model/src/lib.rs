@@ -34,7 +34,7 @@ pub use model::{Model, ModelFiles};
 pub use network::Network;
 pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
 pub use router::{Chosen, Groups, Router, Scoring};
-pub use tape::{Batch, Gradients, Tape, Trainable};
+pub use tape::{Batch, Buffers, Gradients, Tape, Trainable};
 pub use template::Template;
 pub use tokenizer::{DataTokenizer, TextStream, Tokenizer};
 pub use tokens::Tokens;

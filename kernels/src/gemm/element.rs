@@ -18,7 +18,7 @@ pub(crate) trait Element:
     const STEP: usize;
 
     /// The neighbours they are multiplied by.
-    type Factor: Copy + Default + fmt::Debug + Send + Sync;
+    type Factor: AnyBitPattern + Copy + Default + fmt::Debug + NoUninit + Send + Sync;
 
     /// Makes one of neighbours; those past [`STEP`](Self::STEP) do not count.
     fn join(first: f32, second: f32) -> Self;

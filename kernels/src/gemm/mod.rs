@@ -17,11 +17,12 @@ mod columns;
 mod element;
 mod out;
 mod pack;
+mod thin;
 mod tile;
 
 use std::ops::Range;
 
-use crate::{isa::Isa, room::Room};
+use crate::{isa::Isa, room::Room, scratch};
 
 pub(crate) use columns::Columns;
 pub(crate) use element::{Element, Pair, Stored, to_bf16};
@@ -183,9 +184,17 @@ pub(crate) struct PackedOf<E: Element> {
 
 impl<E: Element> PackedOf<E> {
     pub(crate) fn new(b: Right<'_>) -> Self {
+        Self::with_width(b, Shape::of(Isa::best()).fit(b.sizes()[1]))
+    }
+
+    /// Packs `b` in panels as wide as a tile, for [`multiply_part`](Self::multiply_part).
+    pub(crate) fn wide(b: Right<'_>) -> Self {
+        Self::with_width(b, Shape::of(Isa::best()).width)
+    }
+
+    fn with_width(b: Right<'_>, width: usize) -> Self {
         let isa = Isa::best();
         let [rows, cols] = b.sizes();
-        let width = Shape::of(isa).fit(cols);
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels, rows, cols, width, isa }
@@ -196,6 +205,27 @@ impl<E: Element> PackedOf<E> {
         let (data, width, steps) = (&self.panels[..], self.width, self.rows.div_ceil(E::STEP));
         let b = Panels { data, steps, width, first: depth.start / E::STEP };
         Part { a, b, depth, cols: 0..self.cols, isa: self.isa }
+    }
+}
+
+impl PackedOf<f32> {
+    /// Multiplies by some rows of some columns, of which the first is a multiple of [`WIDEST`].
+    pub(crate) fn multiply_part(
+        &self,
+        out: Into<'_>,
+        a: Mat<'_>,
+        [rows, cols]: [Range<usize>; 2],
+        stride: usize,
+    ) {
+        assert!(rows.end <= self.rows && cols.end <= self.cols, "a part of what is packed");
+        assert!(cols.start.is_multiple_of(self.width), "whole panels");
+        assert_eq!(a.cols, rows.len(), "inner dimensions");
+        let mut out = Out::new(out, [a.rows, a.cols, cols.len()], stride);
+        let (data, steps, width) = (&self.panels[cols.start * self.rows..], self.rows, self.width);
+        for depth in blocks(a.cols, KC) {
+            let b = Panels { data, steps, width, first: rows.start + depth.start };
+            out.multiply(&Part { a, b, depth, cols: 0..cols.len(), isa: self.isa });
+        }
     }
 }
 
@@ -216,7 +246,7 @@ impl<E: Element> PackedOf<E> {
 /// assert_eq!(c, [24.0, 33.0]);
 /// ```
 pub fn gemm(out: Into<'_>, a: Mat<'_>, b: Mat<'_>) {
-    gemm_on::<f32>(Isa::best(), out, a, b.into(), b.cols);
+    gemm_strided(out, a, b, b.cols);
 }
 
 /// [`gemm`] into a block of a wider matrix: rows of `out` begin `stride` elements apart.
@@ -224,7 +254,14 @@ pub fn gemm(out: Into<'_>, a: Mat<'_>, b: Mat<'_>) {
 /// # Panics
 /// If the sizes do not match.
 pub(crate) fn gemm_strided(out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: usize) {
-    gemm_on::<f32>(Isa::best(), out, a, b.into(), stride);
+    let isa = Isa::best();
+    if thin::suits(a, b) {
+        return thin::multiply(isa, out, a, b, stride);
+    }
+    if thin::suits(b.t(), a.t()) {
+        return thin::multiply_transposed(isa, out, a, b, stride);
+    }
+    gemm_on::<f32>(isa, out, a, b.into(), stride);
 }
 
 /// Multiplies by a packed matrix; the same bits as [`gemm`].
@@ -263,18 +300,21 @@ pub(crate) fn gemm_on<E: Element>(
     assert_eq!(a.cols, rows, "inner dimensions");
     let width = Shape::of(isa).width;
     let room = |cols: usize, rows: usize| cols.div_ceil(width) * width * rows.div_ceil(E::STEP);
-    let mut panels = vec![E::default(); room(cols.min(NC), rows.min(E::STEP * KC))];
-    for cols in blocks(cols, NC) {
-        for depth in blocks(rows, E::STEP * KC) {
-            let data = &mut panels[..room(cols.len(), depth.len())];
-            pack_right(data, b, depth.clone(), cols.clone(), width);
-            let steps = depth.len().div_ceil(E::STEP);
-            let b = Panels { data, steps, width, first: 0 };
-            out.multiply(&Part { a, b, depth, cols: cols.clone(), isa });
+    scratch::with(room(cols.min(NC), rows.min(E::STEP * KC)), |panels: &mut [E]| {
+        for cols in blocks(cols, NC) {
+            for depth in blocks(rows, E::STEP * KC) {
+                let data = &mut panels[..room(cols.len(), depth.len())];
+                pack_right(data, b, depth.clone(), cols.clone(), width);
+                let steps = depth.len().div_ceil(E::STEP);
+                let b = Panels { data, steps, width, first: 0 };
+                out.multiply(&Part { a, b, depth, cols: cols.clone(), isa });
+            }
         }
-    }
+    });
 }
 
+/// What the width of every panel that is as wide as a tile divides.
+pub(crate) const WIDEST: usize = 32;
 /// Steps along the inner dimension taken at a time: sums are written and read again for each block.
 const KC: usize = 512;
 /// Columns packed at a time: a block of them fits the last-level cache.

@@ -10,7 +10,7 @@ use super::{
     span,
     tile::{Left, MAX_TILE, Shape, Soon, Tile, lanes, prefetch},
 };
-use crate::isa::Isa;
+use crate::{isa::Isa, scratch};
 
 /// Steps ahead of the one computed that a panel is asked of the memory.
 const AHEAD: usize = 24;
@@ -77,15 +77,30 @@ impl<'a> Out<'a> {
         rows: Range<usize>,
         panels: Range<usize>,
     ) {
-        let &Part { a, b, ref depth, ref cols, isa } = part;
+        let &Part { a, ref depth, .. } = part;
         let shape = part.shape();
         let steps = depth.len().div_ceil(E::STEP);
         // Packing pays where each element is read for many columns.
-        let mut packed = Vec::new();
-        if E::where_it_lies(a, 0, 0).is_none() || panels.len() * shape.width > PACK_LEFT {
-            packed.resize(rows.len() * steps, E::Factor::default());
-            pack_left::<E>(&mut packed, a, rows.clone(), depth.clone(), shape.height);
+        if E::where_it_lies(a, 0, 0).is_some() && panels.len() * shape.width <= PACK_LEFT {
+            return self.multiply_packed(part, &[], rows, panels);
         }
+        scratch::with(rows.len() * steps, |packed: &mut [E::Factor]| {
+            pack_left::<E>(packed, a, rows.clone(), depth.clone(), shape.height);
+            self.multiply_packed(part, packed, rows, panels);
+        });
+    }
+
+    /// The same, with the rows packed or not.
+    fn multiply_packed<E: Element>(
+        &self,
+        part: &Part<'_, E>,
+        packed: &[E::Factor],
+        rows: Range<usize>,
+        panels: Range<usize>,
+    ) {
+        let &Part { a, b, ref depth, ref cols, isa } = part;
+        let shape = part.shape();
+        let steps = depth.len().div_ceil(E::STEP);
         let tiles = rows.len().div_ceil(shape.height);
         let mut panel = panels.start;
         while panel < panels.end {

@@ -100,6 +100,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_right_hand_matrix_read_where_it_lies_gives_the_same_bits(
+        m in 1..=32usize, eights in 1..12usize, k in 1..300usize,
+        turned in any::<bool>(), add in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let n = 8 * eights;
+        let (a, b) = (numbers(m * k, seed), numbers(k * n, seed ^ 1));
+        // Rows of the left side by side, as the gradient of an adapter's matrix has them.
+        let (a, b) = (Mat::new(&a, k, m).t(), Mat::new(&b, k, n));
+        prop_assert!(thin::suits(a, b));
+        let [left, right] = if turned { [b.t(), a.t()] } else { [a, b] };
+        let before = numbers(m * n, seed ^ 2);
+        let expected = slow(if add { before.clone() } else { vec![0.0; m * n] }, left, right);
+        for isa in Isa::available() {
+            let mut c = before.clone();
+            let out = if add { Into::Add(&mut c) } else { Into::Set(&mut c) };
+            match turned {
+                true => thin::multiply_transposed(isa, out, left, right, right.cols),
+                false => thin::multiply(isa, out, left, right, right.cols),
+            }
+            prop_assert_eq!(bits(&c), bits(&expected), "{:?} {}x{}x{}", isa, m, n, k);
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_and_the_other_rows_change_nothing() {
     let (m, n, k) = (150, 300, 333);
@@ -116,6 +144,23 @@ fn the_number_of_threads_and_the_other_rows_change_nothing() {
     assert_eq!(run(2, 0..m), all);
     assert_eq!(run(5, 0..m), all);
     assert_eq!(run(2, 77..78), all[77 * n..78 * n]);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing_where_rows_are_few() {
+    let (m, n, k) = (16, 520, 700);
+    let (a, b) = (numbers(m * k, 1), numbers(n * k, 2));
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut c = numbers(m * n, 3);
+        pool.install(|| gemm(Into::Add(&mut c), Mat::new(&a, m, k), Mat::new(&b, k, n)));
+        bits(&c)
+    };
+    let all = run(1);
+    assert_eq!(run(2), all);
+    assert_eq!(run(5), all);
+    let expected = slow(numbers(m * n, 3), Mat::new(&a, m, k), Mat::new(&b, k, n));
+    assert_eq!(all, bits(&expected));
 }
 
 #[test]

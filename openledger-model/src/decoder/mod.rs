@@ -95,6 +95,14 @@ impl Decoder {
         self.blocks[block].run(ops, x, self.norm_eps)
     }
 
+    /// The linear layer whose result the block adds to the stream at its end, if it is one.
+    pub(crate) fn last_linear(&self, block: usize) -> Option<Param> {
+        match &self.blocks[block].mlp {
+            FeedForward::Gated(gated) => Some(gated.down.weight),
+            FeedForward::Mixture { .. } => None,
+        }
+    }
+
     /// Runs what is around the blocks, and `each` for every one of them.
     pub(crate) fn run_around<O: Ops>(
         &self,

@@ -5,14 +5,21 @@ use openledger_kernels::{
     rms_norm_gain_backward, swiglu_backward,
 };
 
-use super::{Directed, Gradients, Node, Part, Routes, Step, Tape, each_sequence, scale_columns};
+use super::{
+    Buffer, Directed, Gradients, Node, Part, Routes, Step, Tape, each_sequence, scale_columns,
+};
 use crate::{Linear, Router, Saved};
 
 /// The gradients of the nodes reached so far.
-struct Pending(Vec<Option<Vec<f32>>>);
+struct Pending(Vec<Option<Buffer>>);
 
 impl Pending {
-    fn add(&mut self, node: usize, gradient: Vec<f32>) {
+    fn of(nodes: usize) -> Self {
+        Self(std::iter::repeat_with(|| None).take(nodes).collect())
+    }
+
+    fn add(&mut self, node: usize, gradient: impl std::convert::Into<Buffer>) {
+        let gradient = gradient.into();
         match &mut self.0[node] {
             Some(sum) => add_assign(sum, &gradient),
             empty => *empty = Some(gradient),
@@ -26,7 +33,7 @@ impl Tape<'_> {
     /// # Panics
     /// If `gradients` has the shape of something else than is trained.
     pub fn backward(mut self, gradients: &mut Gradients) {
-        let mut pending = Pending(vec![None; self.nodes.len()]);
+        let mut pending = Pending::of(self.nodes.len());
         for loss in std::mem::take(&mut self.losses) {
             if let Some(dhead) = loss.dhead {
                 let head = match self.trains_base() {
@@ -49,7 +56,7 @@ impl Tape<'_> {
                 self.step_back(node, gradient, pending, gradients);
             }
             // Inputs come before their users, so nothing below needs this value any more.
-            self.nodes[node].value = Vec::new();
+            self.nodes[node].value = Buffer::default();
         }
     }
 
@@ -59,30 +66,25 @@ impl Tape<'_> {
         &self,
         block: usize,
         x: usize,
-        dy: Vec<f32>,
+        dy: Buffer,
         gradients: &mut Gradients,
-    ) -> Option<Vec<f32>> {
+    ) -> Option<Buffer> {
         let Self { network, lora, trainable, batch, .. } = *self;
-        let mut again = Tape::new(network, lora, trainable, batch);
+        let mut again = Tape::new(network, lora, trainable, batch).with_buffers(&self.buffers);
+        again.unread = network.decoder().last_linear(block);
         let Node { value, rows, differentiable, .. } = &self.nodes[x];
-        let input = again.push(value.clone(), *rows, *differentiable, Step::Input);
+        let input = again.push(self.buffers.copy(value), *rows, *differentiable, Step::Input);
         let out = network
             .decoder()
             .run_block(block, &mut again, input)
             .expect("what ran once on this tape runs again");
-        let mut pending = Pending(vec![None; again.nodes.len()]);
+        let mut pending = Pending::of(again.nodes.len());
         pending.add(out.0, dy);
         again.walk_back(&mut pending, gradients, 1);
         pending.0[0].take()
     }
 
-    fn step_back(
-        &self,
-        node: usize,
-        dy: Vec<f32>,
-        pending: &mut Pending,
-        gradients: &mut Gradients,
-    ) {
+    fn step_back(&self, node: usize, dy: Buffer, pending: &mut Pending, gradients: &mut Gradients) {
         let wanted = |node: usize| self.nodes[node].differentiable;
         let value = |node: usize| &self.nodes[node].value[..];
         match &self.nodes[node].step {
@@ -110,7 +112,7 @@ impl Tape<'_> {
                     rms_norm_gain_backward(&mut gradients.of(*gain)[0], &dy, value(*x), inverse);
                 }
                 if wanted(*x) {
-                    let mut dx = vec![0.0; dy.len()];
+                    let mut dx = self.buffers.zeros(dy.len());
                     rms_norm_backward(
                         &mut dx,
                         &dy,
@@ -151,11 +153,11 @@ impl Tape<'_> {
                 each_sequence(self.batch, &mut dkey, |x, positions| {
                     layer.rope.apply_backward(x, positions);
                 });
-                self.pass_down(inputs, [dq, dexpanded, dkey], pending);
+                self.pass_down(inputs, [dq, dexpanded.into(), dkey.into()], pending);
             }
             Step::Split { x, from } => {
                 let (width, whole) = (self.nodes[node].width, self.nodes[*x].width);
-                let mut dx = vec![0.0; self.rows(*x) * whole];
+                let mut dx = self.buffers.zeros(self.rows(*x) * whole);
                 for (dx, dy) in dx.chunks_exact_mut(whole).zip(dy.chunks_exact(width)) {
                     dx[*from..from + width].copy_from_slice(dy);
                 }
@@ -163,7 +165,7 @@ impl Tape<'_> {
             }
             Step::Gather { x, rows } => {
                 let width = self.nodes[node].width;
-                let mut dx = vec![0.0; self.rows(*x) * width];
+                let mut dx = self.buffers.zeros(self.rows(*x) * width);
                 for (row, dy) in rows.iter().zip(dy.chunks_exact(width)) {
                     add_assign(&mut dx[row * width..(row + 1) * width], dy);
                 }
@@ -173,13 +175,13 @@ impl Tape<'_> {
                 self.mix_back(*x, router, routes, parts, &dy, pending, gradients);
             }
             Step::Gate { gate, up } => {
-                let (mut dgate, mut dup) = (vec![0.0; dy.len()], vec![0.0; dy.len()]);
+                let [mut dgate, mut dup] = [(); 2].map(|()| self.buffers.room(dy.len()));
                 swiglu_backward(&mut dgate, &mut dup, &dy, value(*gate), value(*up));
                 self.pass_down(&[*gate, *up], [dgate, dup], pending);
             }
             Step::Add { x, y } => {
                 if wanted(*y) {
-                    pending.add(*y, dy.clone());
+                    pending.add(*y, self.buffers.copy(&dy));
                 }
                 if wanted(*x) {
                     pending.add(*x, dy);
@@ -192,7 +194,7 @@ impl Tape<'_> {
     fn pass_down<const N: usize>(
         &self,
         nodes: &[usize; N],
-        gradients: [Vec<f32>; N],
+        gradients: [impl std::convert::Into<Buffer>; N],
         pending: &mut Pending,
     ) {
         for (&node, gradient) in nodes.iter().zip(gradients) {
@@ -210,8 +212,8 @@ impl Tape<'_> {
         dy: &[f32],
         kept: &[Causal],
         heads: Heads,
-    ) -> [Vec<f32>; 3] {
-        let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| vec![0.0; x.len()]);
+    ) -> [Buffer; 3] {
+        let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| self.buffers.zeros(x.len()));
         for (rows, kept) in self.batch.sequences().iter().zip(kept) {
             let of = |width: usize| rows.start * width..rows.end * width;
             let [of_q, of_k] = [of(heads.query_width()), of(heads.key_width())];
@@ -269,7 +271,7 @@ impl Tape<'_> {
             gemm(Into::Add(&mut gradients.of(router.weight)[0]), dproducts.t(), self.mat(x));
         }
         if self.nodes[x].differentiable {
-            let mut dx = vec![0.0; self.rows(x) * width];
+            let mut dx = self.buffers.room(self.rows(x) * width);
             let weight = self.network.weights().matrix(router.weight);
             weight.multiply_back(Into::Set(&mut dx), dproducts, Arithmetic::F32);
             pending.add(x, dx);
@@ -282,9 +284,9 @@ impl Tape<'_> {
         x: usize,
         linear: &Linear,
         (lowered, directed): (Option<&[f32]>, Option<&Directed>),
-        mut dy: Vec<f32>,
+        mut dy: Buffer,
         gradients: &mut Gradients,
-    ) -> Option<Vec<f32>> {
+    ) -> Option<Buffer> {
         let tokens = self.rows(x);
         let [out, width] = [dy.len() / tokens, self.nodes[x].width];
         if let (true, Some(bias)) = (self.trains_base(), linear.bias) {
@@ -310,14 +312,14 @@ impl Tape<'_> {
             gemm(Into::Add(&mut gradients.of(linear.weight)[0]), dy.t(), self.mat(x));
         }
         let mut dx = self.nodes[x].differentiable.then(|| {
-            let mut dx = vec![0.0; tokens * width];
+            let mut dx = self.buffers.room(tokens * width);
             self.network.weights().multiply_back(linear.weight, Into::Set(&mut dx), dy);
             dx
         });
         if let (Some(lowered), Some(pair)) = (lowered, self.lora.and_then(|l| l.at(linear.weight)))
         {
             let rank = pair.rank;
-            let mut dlowered = vec![0.0; tokens * rank];
+            let mut dlowered = self.buffers.room(tokens * rank);
             gemm(Into::Set(&mut dlowered), dy, Mat::new(&pair.b, out, rank));
             dlowered.iter_mut().for_each(|d| *d *= pair.scale);
             let dlowered = Mat::new(&dlowered, tokens, rank);

@@ -6,6 +6,7 @@
 
 mod backward;
 mod batch;
+mod buffers;
 mod gradients;
 
 use openledger_core::Result;
@@ -15,6 +16,8 @@ use openledger_kernels::{
 };
 
 pub use batch::Batch;
+use buffers::Buffer;
+pub use buffers::Buffers;
 pub use gradients::Gradients;
 
 use crate::{
@@ -67,6 +70,9 @@ pub struct Tape<'a> {
     nodes: Vec<Node>,
     losses: Vec<Loss>,
     checkpointing: bool,
+    buffers: Buffers,
+    /// The linear layer whose result nobody reads, where a block is run again.
+    unread: Option<Param>,
 }
 
 /// Activations on a [`Tape`].
@@ -78,7 +84,7 @@ pub struct Rows(usize);
 struct Node {
     /// The result, `[rows, width]`, with a row for each token or for some of them; empty once nothing
     /// needs it any more.
-    value: Vec<f32>,
+    value: Buffer,
     rows: usize,
     width: usize,
     /// Whether anything trainable lies at or below this operation.
@@ -107,7 +113,7 @@ enum Step {
     Project {
         x: usize,
         linear: Linear,
-        lowered: Option<Vec<f32>>,
+        lowered: Option<Buffer>,
         directed: Option<Directed>,
     },
     Attend {
@@ -152,7 +158,7 @@ enum Step {
 struct Directed {
     direction: Direction,
     /// Empty if the magnitude is not trained.
-    product: Vec<f32>,
+    product: Buffer,
 }
 
 /// What a router did.
@@ -175,7 +181,7 @@ struct Part {
 #[derive(Debug)]
 struct Loss {
     hidden: usize,
-    dhidden: Vec<f32>,
+    dhidden: Buffer,
     head: Param,
     dhead: Option<Vec<f32>>,
 }
@@ -188,14 +194,30 @@ impl<'a> Tape<'a> {
         trainable: Trainable,
         batch: &'a Batch,
     ) -> Self {
-        let (nodes, losses) = (Vec::new(), Vec::new());
-        Self { network, lora, trainable, batch, nodes, losses, checkpointing: false }
+        Self {
+            network,
+            lora,
+            trainable,
+            batch,
+            nodes: Vec::new(),
+            losses: Vec::new(),
+            checkpointing: false,
+            buffers: Buffers::default(),
+            unread: None,
+        }
+    }
+
+    /// Returns this with results in memory that passes before it used, and that those after it will.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Buffers) -> Self {
+        self.buffers = buffers.clone();
+        self
     }
 
     /// Returns this with activation checkpointing (Chen et al., 2016) or without: only what blocks
-    /// return is kept, and [`backward`](Self::backward) runs each block again.
+    /// return is kept, and [`backward`](Self::backward) runs each block again, but for the last.
     ///
-    /// It takes the memory of one block instead of all, and about a third more time. The results have
+    /// It takes the memory of one block instead of all, and about a quarter more time. The results have
     /// the same bits. [`routes`](Self::routes) has nothing to list.
     #[must_use]
     pub const fn with_checkpointing(mut self, checkpointing: bool) -> Self {
@@ -218,6 +240,10 @@ impl<'a> Tape<'a> {
             return decoder.hidden(self);
         }
         decoder.run_around(self, |tape, block, x| {
+            // The last is gone back through before any is run again, so it costs no memory to keep.
+            if block + 1 == decoder.layers() {
+                return decoder.run_block(block, tape, x);
+            }
             let (input, first) = (x.0, tape.nodes.len());
             let out = decoder.run_block(block, tape, x)?;
             let Node { value, rows, differentiable, .. } = tape.nodes.swap_remove(out.0);
@@ -262,7 +288,8 @@ impl<'a> Tape<'a> {
         let (weight, arithmetic) = (self.head(), self.network.weights().arithmetic());
         let [vocabulary, _] = weight.sizes();
         let own = self.lora.and_then(|lora| lora.table(Saved::Head));
-        let mut dhidden = vec![0.0; if node.differentiable { node.value.len() } else { 0 }];
+        let mut dhidden =
+            self.buffers.zeros(if node.differentiable { node.value.len() } else { 0 });
         let trained = self.trains_base() || (self.trains_lora() && own.is_some());
         let mut dhead = trained.then(|| vec![0.0; vocabulary * width]);
         let mut losses = vec![0.0; labels.len()];
@@ -276,7 +303,7 @@ impl<'a> Tape<'a> {
                 gemm(Into::Add(dhead), dlogits.t(), x);
             }
             if node.differentiable {
-                let mut dx = vec![0.0; rows.len() * width];
+                let mut dx = self.buffers.room(rows.len() * width);
                 weight.multiply_back(Into::Set(&mut dx), dlogits, arithmetic);
                 for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
                     dhidden[row * width..(row + 1) * width].copy_from_slice(dx);
@@ -321,7 +348,7 @@ impl<'a> Tape<'a> {
                 .copied()
                 .collect();
             let x = Mat::new(&x, rows.len(), width);
-            let mut logits = vec![0.0; rows.len() * vocabulary];
+            let mut logits = self.buffers.room(rows.len() * vocabulary);
             head.multiply(Into::Set(&mut logits), x, arithmetic);
             take(rows, x, &mut logits);
         }
@@ -335,7 +362,14 @@ impl<'a> Tape<'a> {
         })
     }
 
-    fn push(&mut self, value: Vec<f32>, rows: usize, differentiable: bool, step: Step) -> Rows {
+    fn push(
+        &mut self,
+        value: impl std::convert::Into<Buffer>,
+        rows: usize,
+        differentiable: bool,
+        step: Step,
+    ) -> Rows {
+        let value = value.into();
         let width = value.len() / rows.max(1);
         self.nodes.push(Node { value, rows, width, differentiable, step });
         Rows(self.nodes.len() - 1)
@@ -371,8 +405,8 @@ impl<'a> Tape<'a> {
     }
 
     /// Attends within each sequence; returns the result and what the gradient needs.
-    fn causal(&self, q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Vec<f32>, Vec<Causal>) {
-        let mut value = vec![0.0; self.batch.tokens().len() * heads.out_width()];
+    fn causal(&self, q: &[f32], k: &[f32], v: &[f32], heads: Heads) -> (Buffer, Vec<Causal>) {
+        let mut value = self.buffers.room(self.batch.tokens().len() * heads.out_width());
         let kept = self.batch.sequences().iter().map(|rows| {
             let of = |width: usize| rows.start * width..rows.end * width;
             let out = &mut value[of(heads.out_width())];
@@ -416,7 +450,7 @@ impl Ops for Tape<'_> {
 
     fn norm(&mut self, x: &Rows, gain: Param, eps: f32) -> Result<Rows> {
         let input = &self.nodes[x.0].value;
-        let mut value = vec![0.0; input.len()];
+        let mut value = self.buffers.room(input.len());
         let inverse = rms_norm(&mut value, input, self.network.weights().vector(gain), eps);
         let differentiable = self.differentiable(x) || self.trains_base();
         Ok(self.push(value, self.rows(x.0), differentiable, Step::Norm { x: x.0, gain, inverse }))
@@ -425,21 +459,30 @@ impl Ops for Tape<'_> {
     fn project(&mut self, x: &Rows, linear: &Linear) -> Result<Rows> {
         let (rows, weights) = (self.rows(x.0), self.network.weights());
         let [out, _] = self.network.sizes(linear.weight);
-        let mut value = vec![0.0; rows * out];
-        weights.multiply(linear.weight, Into::Set(&mut value), self.mat(x.0));
+        let mut value = self.buffers.room(rows * out);
+        let direction = self.lora.and_then(|lora| lora.direction(self.network, linear.weight));
+        // The gradient of `DoRA`'s magnitudes reads it.
+        let unread = self.unread == Some(linear.weight) && direction.is_none();
+        if !unread {
+            weights.multiply(linear.weight, Into::Set(&mut value), self.mat(x.0));
+        }
         let pair = self.lora.and_then(|lora| lora.at(linear.weight));
         let lowered = pair.map(|pair| {
             let width = self.nodes[x.0].width;
-            let mut lowered = vec![0.0; rows * pair.rank];
+            let mut lowered = self.buffers.room(rows * pair.rank);
             gemm(Into::Set(&mut lowered), self.mat(x.0), Mat::new(&pair.a, pair.rank, width).t());
             lowered.iter_mut().for_each(|u| *u *= pair.scale);
             let b = Mat::new(&pair.b, out, pair.rank);
-            gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
+            if !unread {
+                gemm(Into::Add(&mut value), Mat::new(&lowered, rows, pair.rank), b.t());
+            }
             lowered
         });
-        let direction = self.lora.and_then(|lora| lora.direction(self.network, linear.weight));
         let directed = direction.map(|direction| {
-            let product = if self.trains_lora() { value.clone() } else { Vec::new() };
+            let product = match self.trains_lora() {
+                true => self.buffers.copy(&value),
+                false => Buffer::default(),
+            };
             scale_columns(&mut value, &direction.factors);
             Directed { direction, product }
         });
@@ -458,7 +501,7 @@ impl Ops for Tape<'_> {
         let differentiable = self.differentiable(&x);
         Ok([0..width, width..whole].map(|columns| {
             let part = self.nodes[x.0].value.chunks_exact(whole);
-            let value = part.flat_map(|row| &row[columns.clone()]).copied().collect();
+            let value: Vec<f32> = part.flat_map(|row| &row[columns.clone()]).copied().collect();
             let step = Step::Split { x: x.0, from: columns.start };
             self.push(value, rows, differentiable, step)
         }))
@@ -509,7 +552,7 @@ impl Ops for Tape<'_> {
             .map(|scores| router.choose(scores, correction))
             .collect();
 
-        let mut value = vec![0.0; rows * width];
+        let mut value = self.buffers.zeros(rows * width);
         let mut differentiable = self.differentiable(x) || self.trains_base();
         let mut parts = Vec::new();
         for (expert, sent) in Router::sent(&chosen, experts).into_iter().enumerate() {
@@ -520,7 +563,7 @@ impl Ops for Tape<'_> {
             let input = &self.nodes[x.0].value;
             let gathered =
                 tokens.iter().flat_map(|row| &input[row * width..(row + 1) * width]).copied();
-            let (gathered, passed) = (gathered.collect(), self.differentiable(x));
+            let (gathered, passed) = (gathered.collect::<Vec<f32>>(), self.differentiable(x));
             let step = Step::Gather { x: x.0, rows: tokens };
             let gathered = self.push(gathered, sent.len(), passed, step);
             let out = mixture.experts[expert].run(self, &gathered)?;
@@ -538,7 +581,7 @@ impl Ops for Tape<'_> {
     }
 
     fn gate(&mut self, gate: Rows, up: Rows) -> Result<Rows> {
-        let mut value = vec![0.0; self.nodes[gate.0].value.len()];
+        let mut value = self.buffers.room(self.nodes[gate.0].value.len());
         swiglu(&mut value, &self.nodes[gate.0].value, &self.nodes[up.0].value);
         let differentiable = self.differentiable(&gate) || self.differentiable(&up);
         let step = Step::Gate { gate: gate.0, up: up.0 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openledger_core::Result;
-use openledger_model::{Batch, Gradients, LoraConfig, Network, Tape, Tokens, Trainable};
+use openledger_model::{Batch, Buffers, Gradients, LoraConfig, Network, Tape, Tokens, Trainable};
 
 use super::{
     Backend, Evaluate, Evaluation, Replace, Resume, Run, Step, count_labels, learner::Learner,
@@ -33,6 +33,7 @@ pub struct NativeRun {
     learner: Learner,
     micro_batch: Option<usize>,
     checkpointing: bool,
+    buffers: Buffers,
 }
 
 impl NativeRun {
@@ -47,7 +48,8 @@ impl NativeRun {
         start: &[u8],
     ) -> Result<Self> {
         let learner = Learner::start(network, lora, optimiser, start)?;
-        Ok(Self { learner, micro_batch: None, checkpointing: false })
+        let buffers = Buffers::default();
+        Ok(Self { learner, micro_batch: None, checkpointing: false, buffers })
     }
 
     /// Returns this with steps whose rows are computed `rows` at a time, all at once if none is said.
@@ -75,7 +77,8 @@ impl NativeRun {
         let batch = Batch::new(rows.iter().map(|row| &row.tokens[..]));
         let labels: Vec<Option<u32>> = rows.iter().flat_map(|row| row.labels()).collect();
         let mut tape = Tape::new(network, Some(lora), Trainable::Lora, &batch)
-            .with_checkpointing(self.checkpointing);
+            .with_checkpointing(self.checkpointing)
+            .with_buffers(&self.buffers);
         let hidden = tape.run()?;
         let loss = tape.loss(&hidden, &labels, scale);
         tape.backward(gradients);
