@@ -3,6 +3,7 @@
 mod analysis;
 mod chat;
 mod contracts;
+mod engine;
 mod forge;
 mod gas;
 mod gguf;
