@@ -238,12 +238,14 @@ fn theirs() -> Vec<(&'static str, &'static str, Value)> {
             "their-tied-embedding",
             json!({"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["embed_tokens"]}),
         ),
+        // PEFT writes patterns in the order of their letters, and the first that fits counts: here that is
+        // the order given, too.
         (
             "llama",
             "their-patterns",
             json!({
                 "r": 4, "lora_alpha": 6, "target_modules": all, "exclude_modules": ["layers.0.mlp.up_proj"],
-                "rank_pattern": {"layers.1.self_attn.q_proj": 2, ".*_proj": 3}, "alpha_pattern": {"mlp.(up|down)_proj": 2.5},
+                "rank_pattern": {"layers.1.self_attn.q_proj": 2, "self_attn.._proj": 3}, "alpha_pattern": {"mlp.(up|down)_proj": 2.5},
             }),
         ),
         (
