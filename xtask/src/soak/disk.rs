@@ -49,6 +49,12 @@ impl Disk {
         Ok(Self { model, folder, admin, random, is_small, done })
     }
 
+    /// Takes the small disk away again, also one that a run left which was stopped.
+    pub(super) fn release(folder: &Path) {
+        // Lazily: the server may still have files open. Where nothing is mounted this does nothing.
+        let _ = Command::new("umount").arg("-l").arg(folder.join("adapters")).output();
+    }
+
     pub(super) fn model(&self) -> &Path {
         &self.model
     }
@@ -183,8 +189,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if self.is_small {
-            // Lazily: the server may still have files open.
-            let _ = Command::new("umount").arg("-l").arg(self.adapters()).output();
+            Self::release(&self.folder);
         }
     }
 }
