@@ -1,7 +1,8 @@
 """Logits of adapters in PEFT: of those that lie in the folder, and of some made here.
 
-Reads a plan from standard input: {folder, tokens, load: [{model, adapter}], make: [{model, adapter, config}]}.
-Prints a line for each: {model, adapter, logits}.
+Reads a plan from standard input: {folder, tokens, write, load: [{model, adapter}], make: [{model, adapter, config}]}.
+Prints a line for each: {model, adapter, logits, written, following}: the logits at each of the tokens, the tokens that are
+likeliest after them, one after the other, and the logits that each of these was the largest of.
 """
 
 import json
@@ -26,6 +27,12 @@ def say(plan, asked, model):
     with torch.no_grad():
         logits = model(torch.tensor([plan["tokens"]])).logits[0]
     said = {"model": asked["model"], "adapter": asked["adapter"], "logits": logits.flatten().tolist()}
+    said["written"], said["following"] = [], []
+    while len(said["written"]) < plan["write"]:
+        said["following"].append(logits[-1].tolist())
+        said["written"].append(int(logits[-1].argmax()))
+        with torch.no_grad():
+            logits = model(torch.tensor([plan["tokens"] + said["written"]])).logits[0]
     print(json.dumps(said), flush=True)
 
 

@@ -3,12 +3,17 @@
 //! ```text
 //! cargo xtask rules   which crate may depend on what
 //! cargo xtask peers   the same results as the outside world: solc, OpenZeppelin, a real node
+//! cargo xtask soak    200 rude clients, while adapters change under them
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to its user")]
 
+mod client;
 mod peers;
+mod random;
 mod rules;
+mod server;
 mod shell;
+mod soak;
 
 use clap::Parser;
 
@@ -23,12 +28,15 @@ enum Task {
         /// Only the check of this name.
         only: Option<String>,
     },
+    /// Lets rude clients ask for minutes while adapters are replaced, cut short and deleted.
+    Soak(soak::Options),
 }
 
 fn main() {
     let outcome = match Task::parse() {
         Task::Rules => rules::check(),
         Task::Peers { only } => peers::check(only.as_deref()),
+        Task::Soak(options) => soak::run(&options),
     };
     if let Err(error) = outcome {
         eprintln!("error: {error}");

@@ -3,6 +3,7 @@
 mod analysis;
 mod chat;
 mod contracts;
+mod engine;
 mod forge;
 mod gas;
 mod gguf;
@@ -47,10 +48,15 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
+    /// Takes the folder, with what is in it.
+    pub(crate) fn new() -> Self {
+        Self { folder: root().join("target/peers") }
+    }
+
     /// Copies the contracts and installs the packages their `package.json` names.
     fn install() -> Result<Self> {
-        let folder = root().join("target/peers");
-        let contracts = folder.join("contracts");
+        let peers = Self::new();
+        let contracts = peers.contracts();
         for part in ["src", "test", "bin"] {
             let copy = contracts.join(part);
             if copy.exists() {
@@ -64,7 +70,12 @@ impl Peers {
         let mut npm = Command::new("npm");
         npm.arg("install").arg("--prefix").arg(&contracts);
         output(npm.args(["--no-package-lock", "--no-audit", "--no-fund", "--silent"]))?;
-        Ok(Self { folder })
+        Ok(peers)
+    }
+
+    /// Returns where everything is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Returns the copy of the contracts: Foundry's root.
@@ -105,7 +116,7 @@ impl Peers {
 
     /// Installs Python packages into the environment `name`, and returns its Python. A file tells which
     /// are there, so that others are installed anew.
-    fn python_packages(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    pub(crate) fn python_packages(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
         let venv = self.folder.join(name);
         let (python, list) = (venv.join("bin/python"), venv.join("packages"));
         let wanted = packages.join("\n");
@@ -131,7 +142,7 @@ impl Peers {
     }
 
     /// Returns an empty folder for what a check writes.
-    fn scratch(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;

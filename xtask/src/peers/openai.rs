@@ -1,16 +1,14 @@
 //! OpenAI's own client for Python talks with the example `serve`, as it is.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use openledger_model::{LoraConfig, Model, testing};
 
 use super::Peers;
-use crate::shell::{Result, cargo, output, root};
+use crate::{
+    server::{self, Server},
+    shell::{Result, output, root},
+};
 
 const PACKAGE: &str = "openai==3.54.0";
 const KEY: &str = "sk-peers-0123456789";
@@ -24,31 +22,23 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let python = peers.python_packages("openai", &[PACKAGE])?;
     let folder = peers.scratch("openai-served")?;
     write(&folder)?;
-    // The whole workspace's features, with which the tests have built everything already.
-    output(cargo().args(["build", "--quiet", "--workspace", "--example", "serve"]))?;
-    let built =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let serve = || {
-        let mut serve = Command::new(built.join("debug/examples/serve"));
+        let mut serve = server::serve(false)?;
         serve.arg("--model").arg(folder.join("tiny"));
         serve.arg("--adapters").arg(folder.join("adapters"));
         serve.arg("--api-key-file").arg(folder.join("keys"));
         serve.arg("--admin-key-file").arg(folder.join("admin"));
-        serve.args(["--port", "0", "--threads", "2"]);
-        serve
+        serve.args(["--threads", "2"]);
+        Ok::<_, Box<dyn std::error::Error>>(serve)
     };
-    let (_server, url) = Server::start(&mut serve())?;
-    let mut layers = serve();
+    let plain = Server::start(&mut serve()?)?;
+    let mut layers = serve()?;
     layers.arg("--rows").arg(folder.join("rows")).arg("--receipts").arg(folder.join("node"));
     layers.arg("--accounts").arg(folder.join("accounts")).args(["--price", "1,10"]);
-    let (_layered, layered) = Server::start(&mut layers)?;
+    let layered = Server::start(&mut layers)?;
     let mut ask = Command::new(&python);
-    ask.arg(root().join("xtask/peers/openai_client.py")).args([
-        url.as_str(),
-        layered.as_str(),
-        KEY,
-        ADMIN,
-    ]);
+    ask.arg(root().join("xtask/peers/openai_client.py"));
+    ask.args([&plain.url(), &layered.url(), KEY, ADMIN]);
     Ok(output(&mut ask)?.trim().to_owned())
 }
 
@@ -67,29 +57,4 @@ fn write(folder: &Path) -> Result {
     fs::write(folder.join("accounts"), "peers 100000\n")?;
     fs::write(folder.join("keys"), format!("peers {KEY}\n"))?;
     Ok(fs::write(folder.join("admin"), ADMIN)?)
-}
-
-/// The example, until dropped.
-struct Server(Child);
-
-impl Server {
-    /// Starts it and waits until it says where it listens.
-    fn start(command: &mut Command) -> Result<(Self, String)> {
-        let mut server = Self(command.stdout(Stdio::piped()).spawn()?);
-        let out = server.0.stdout.take().ok_or("no output of the server")?;
-        for line in BufReader::new(out).lines() {
-            if let Some(url) = line?.strip_prefix("listening on ") {
-                return Ok((server, url.to_owned()));
-            }
-        }
-        Err("the server ended before it listened".into())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

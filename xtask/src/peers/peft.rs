@@ -13,7 +13,10 @@ use openledger_model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Peers;
+use super::{
+    Peers,
+    engine::{self, Written},
+};
 use crate::shell::{Result, output, root};
 
 /// What is installed. Where torch's own index cannot be reached its wheel from `PyPI` is taken, which is
@@ -44,6 +47,8 @@ struct Said {
     model: String,
     adapter: String,
     logits: Vec<f32>,
+    #[serde(flatten)]
+    written: Written,
 }
 
 pub(super) fn check(peers: &Peers) -> Result<String> {
@@ -80,7 +85,9 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
         .into_iter()
         .map(|(model, adapter, config)| json!({"model": model, "adapter": adapter, "config": config}))
         .collect();
-    let plan = json!({"folder": folder, "tokens": TOKENS, "load": load, "make": make});
+    let plan = json!({
+        "folder": folder, "tokens": TOKENS, "write": engine::TOKENS, "load": load, "make": make,
+    });
 
     let mut child = Command::new(python)
         .arg(root().join("xtask/peers/adapters.py"))
@@ -99,8 +106,11 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let said = String::from_utf8(done.stdout)?;
     let (mut read, mut written) = (0, 0);
     let mut largest = 0f32;
+    let mut served: HashMap<String, Vec<(String, Written)>> = HashMap::new();
     for line in said.lines() {
-        let Said { model: family, adapter: name, logits: theirs } = serde_json::from_str(line)?;
+        let Said { model: family, adapter: name, logits: theirs, written: following } =
+            serde_json::from_str(line)?;
+        served.entry(family.clone()).or_default().push((name.clone(), following));
         let model = &models[&family];
         let ours = match expected.remove(&(family.clone(), name.clone())) {
             Some(ours) => {
@@ -130,8 +140,13 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
             format!("{written} and {read} answers of {} and {}", load.len(), make.len()).into()
         );
     }
+    let mut apart = 0f32;
+    for (family, adapters) in &served {
+        apart = apart.max(engine::check(&folder.join(family), &TOKENS, adapters)?);
+    }
     Ok(format!(
-        "{written} adapters read by PEFT and {read} of its own read here, logits {largest:.1e} apart"
+        "{written} adapters read by PEFT and {read} of its own read here, logits {largest:.1e} apart; \
+         all of them served at once write the same tokens, logprobs {apart:.1e} apart"
     ))
 }
 
@@ -223,12 +238,14 @@ fn theirs() -> Vec<(&'static str, &'static str, Value)> {
             "their-tied-embedding",
             json!({"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["embed_tokens"]}),
         ),
+        // PEFT writes patterns in the order of their letters, and the first that fits counts: here that is
+        // the order given, too.
         (
             "llama",
             "their-patterns",
             json!({
                 "r": 4, "lora_alpha": 6, "target_modules": all, "exclude_modules": ["layers.0.mlp.up_proj"],
-                "rank_pattern": {"layers.1.self_attn.q_proj": 2, ".*_proj": 3}, "alpha_pattern": {"mlp.(up|down)_proj": 2.5},
+                "rank_pattern": {"layers.1.self_attn.q_proj": 2, "self_attn.._proj": 3}, "alpha_pattern": {"mlp.(up|down)_proj": 2.5},
             }),
         ),
         (
