@@ -323,8 +323,10 @@ const NC: usize = 4096;
 const MC: usize = 192;
 /// Rows that are no more than two tiles.
 pub(crate) const FEW: usize = 24;
-/// Columns below which rows of `a` are read where they lie instead of packed.
+/// Columns below which `a` is read where it lies however it lies.
 const PACK_LEFT: usize = 256;
+/// Elements apart which have the same place in the first-level cache.
+const SAME_PLACE: usize = 1024;
 /// Multiply-adds below which a second thread costs more than it brings.
 pub(crate) const PARALLEL: usize = 1 << 21;
 

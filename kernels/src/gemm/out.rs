@@ -5,7 +5,7 @@ use std::{marker::PhantomData, ops::Range};
 use rayon::prelude::*;
 
 use super::{
-    Element, Into, MC, Mat, PACK_LEFT, PARALLEL, Panels, blocks,
+    Element, Into, MC, Mat, PACK_LEFT, PARALLEL, Panels, SAME_PLACE, blocks,
     pack::pack_left,
     span,
     tile::{Left, MAX_TILE, Shape, Soon, Tile, lanes, prefetch},
@@ -80,8 +80,11 @@ impl<'a> Out<'a> {
         let &Part { a, ref depth, .. } = part;
         let shape = part.shape();
         let steps = depth.len().div_ceil(E::STEP);
-        // Packing pays where each element is read for many columns.
-        if E::where_it_lies(a, 0, 0).is_some() && panels.len() * shape.width <= PACK_LEFT {
+        // Packing pays where tiles would jump from line to line for each of many columns, or all rows of
+        // a tile compete for the same few places in the cache.
+        let few = panels.len() * shape.width <= PACK_LEFT;
+        let apart = a.col_stride == 1 && !a.row_stride.is_multiple_of(SAME_PLACE);
+        if E::where_it_lies(a, 0, 0).is_some() && (few || apart) {
             return self.multiply_packed(part, &[], rows, panels);
         }
         scratch::with(rows.len() * steps, |packed: &mut [E::Factor]| {
