@@ -86,16 +86,13 @@ proptest! {
                         popped.map(|(arrival, _)| arrival),
                         expected.map(|(arrival, _, _)| arrival)
                     );
-                    match popped {
-                        Some((arrival, _)) => {
-                            let place = waiting.iter().position(|&(_, other, _)| other == arrival);
-                            let (flow, _, _) = waiting.remove(place.unwrap());
-                            let earlier = waiting.iter().filter(|(other, before, _)| {
-                                *other == flow && *before < arrival
-                            });
-                            prop_assert!(earlier.into_iter().all(|&(_, _, other)| other > size));
-                        }
-                        None => {}
+                    if let Some((arrival, _)) = popped {
+                        let place = waiting.iter().position(|&(_, other, _)| other == arrival);
+                        let (flow, _, _) = waiting.remove(place.unwrap());
+                        let earlier = waiting.iter().filter(|(other, before, _)| {
+                            *other == flow && *before < arrival
+                        });
+                        prop_assert!(earlier.into_iter().all(|&(_, _, other)| other > size));
                     }
                 }
                 _ => {

@@ -68,7 +68,7 @@ fn a_deadline_ends_what_waits_and_what_runs() {
 
 #[test]
 fn a_handle_knows_when_nobody_works_for_it() {
-    let (engine, mut worker) = assemble(EngineOptions::default());
+    let (mut engine, mut worker) = assemble(EngineOptions::default());
     let mut stream = start(&engine, long(1));
     assert!(worker.receive());
     worker.turn(Instant::now());
@@ -76,7 +76,7 @@ fn a_handle_knows_when_nobody_works_for_it() {
     drop(worker);
     assert!(!engine.is_alive());
     assert_eq!(events(&mut stream).0.len(), 1);
-    let error = engine.clone().call(long(1)).now_or_never().unwrap().unwrap_err();
+    let error = engine.call(long(1)).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
