@@ -284,8 +284,8 @@ fn median(times: impl Iterator<Item = Duration>) -> Duration {
 fn spread(times: impl Iterator<Item = Duration>) -> String {
     let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    format!("median {:.1}, 99 of 100 within {:.1}, all {:.1} ms", at(0.5), at(0.99), at(1.0))
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    format!("median {:.1}, 99 of 100 within {:.1}, all {:.1} ms", at(50), at(99), at(100))
 }
 
 fn memory() -> u64 {

@@ -37,7 +37,7 @@ pub(super) enum Form {
 }
 
 /// A part of an answer: [`Constraint::parts`].
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Part {
     /// This text.

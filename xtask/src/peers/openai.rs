@@ -29,7 +29,7 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
         serve.arg("--api-key-file").arg(folder.join("keys"));
         serve.arg("--admin-key-file").arg(folder.join("admin"));
         serve.args(["--threads", "2"]);
-        Ok::<_, Box<dyn std::error::Error>>(serve)
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(serve)
     };
     let plain = Server::start(&mut serve()?)?;
     let mut layers = serve()?;

@@ -37,8 +37,8 @@ const POOL: usize = 6;
 const MOVING: usize = 4;
 /// By how much memory may vary once caches are full.
 const GROWTH: f64 = 0.03;
-/// The part of the time in which caches fill.
-const WARM_UP: f64 = 0.3;
+/// The part of the time in which caches fill, in percent.
+const WARM_UP: usize = 30;
 /// Looks at memory.
 const SAMPLES: u32 = 60;
 
@@ -159,10 +159,10 @@ fn report(seen: &[u64]) -> Result {
     let megabytes = |bytes: &u64| format!("{:.1}", *bytes as f64 / 1e6);
     let series: Vec<String> = seen.iter().map(megabytes).collect();
     println!("memory, MB: {}", series.join(" "));
-    let after = &seen[(seen.len() as f64 * WARM_UP) as usize..];
+    let after = &seen[seen.len() * WARM_UP / 100..];
     let (least, most) = (after.iter().min().copied(), after.iter().max().copied());
     let growth = most.unwrap_or_default() as f64 / least.unwrap_or_default().max(1) as f64 - 1.0;
-    println!("after {:.0} % of the time it was within {:.1} %", WARM_UP * 100.0, growth * 100.0);
+    println!("after {WARM_UP} % of the time it was within {:.1} %", growth * 100.0);
     match growth <= GROWTH {
         true => Ok(()),
         false => Err(format!("memory varied by more than {:.0} %", GROWTH * 100.0).into()),
