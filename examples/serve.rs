@@ -55,6 +55,12 @@ struct Options {
     /// Answers that are written at a time.
     #[arg(long, default_value_t = 32)]
     running: usize,
+    /// Keys and values in eight bits: room for nearly four times the tokens.
+    #[arg(long)]
+    cache_in_eight_bits: bool,
+    /// Tokens of an answer that are guessed at a time, from what was written before.
+    #[arg(long, default_value_t = 0)]
+    draft: usize,
     #[command(flatten)]
     layers: Layers,
 }
@@ -86,7 +92,10 @@ fn run(options: &Options) -> Result<()> {
         pool.map_err(|e| Error::invalid("cannot start threads").with_source(e.to_string()))?;
     }
     let model = Arc::new(open(options)?);
-    let engine_options = EngineOptions::default().with_max_running(options.running);
+    let engine_options = EngineOptions::default()
+        .with_max_running(options.running)
+        .with_cache_in_eight_bits(options.cache_in_eight_bits)
+        .with_draft_tokens(options.draft);
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
     let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());

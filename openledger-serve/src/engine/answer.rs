@@ -5,7 +5,7 @@ use openledger_core::Result;
 use openledger_model::Model;
 
 use crate::{
-    Begun, End, Event,
+    Begun, End, Event, Lookup,
     sampling::{Writer, Written},
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Answer {
     /// Those that were cached when it began.
     pub(super) cached: usize,
     begun: Option<Begun>,
+    /// Guesses what comes next.
+    lookup: Option<Lookup>,
 }
 
 impl Answer {
@@ -28,7 +30,23 @@ impl Answer {
         events: UnboundedSender<Result<Event>>,
         begun: Option<Begun>,
     ) -> Self {
-        Self { events, writer, read, cached: 0, begun }
+        Self { events, writer, read, cached: 0, begun, lookup: None }
+    }
+
+    /// Returns this with guesses of at most so many tokens, from its prompt and what it writes.
+    pub(super) fn with_drafts(mut self, prompt: &[u32], most: usize) -> Self {
+        self.lookup = (most > 0).then(|| {
+            let mut lookup = Lookup::new(most);
+            lookup.extend(prompt.iter().copied());
+            lookup
+        });
+        self
+    }
+
+    /// Returns what may come next, and no more than it may write before its last token.
+    pub(super) fn draft(&self) -> &[u32] {
+        let draft = self.lookup.as_ref().map_or(&[][..], Lookup::propose);
+        &draft[..draft.len().min(self.writer.left().saturating_sub(1))]
     }
 
     /// Notes that it begins, the first time.
@@ -46,6 +64,9 @@ impl Answer {
     /// Chooses the next token and hands it out; `None` if the answer is over.
     pub(super) fn take(&mut self, model: &Model, logits: &[f32]) -> Result<Option<u32>> {
         let Written { token, text, logprobs, end } = self.writer.write(model, logits)?;
+        if let Some(lookup) = &mut self.lookup {
+            lookup.push(token);
+        }
         if self.events.unbounded_send(Ok(Event::Token { token, text, logprobs })).is_err() {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! What sequences have computed: pages they hold, pages kept for those that begin alike.
 
 use openledger_core::Result;
-use openledger_kernels::{Heads, PAGE};
+use openledger_kernels::{PAGE, PageLayout};
 
 use super::{
     pages::{PageId, Pool, pages_for},
@@ -56,7 +56,7 @@ impl Cache {
     /// # Errors
     /// Those of [`Pool::new`].
     pub(super) fn new(
-        layers: impl IntoIterator<Item = Heads>,
+        layers: impl IntoIterator<Item = PageLayout>,
         bytes: usize,
         keeps: bool,
     ) -> Result<Self> {

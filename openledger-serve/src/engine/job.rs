@@ -92,6 +92,8 @@ impl Job {
 pub(super) struct Running {
     pub(super) job: Job,
     pub(super) table: Table,
+    /// The last token and what may follow it, if the next step checks that.
+    pub(super) draft: Vec<u32>,
 }
 
 impl Running {

@@ -40,7 +40,7 @@ use std::{
 
 use futures::channel::{mpsc::unbounded, oneshot};
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_kernels::PAGE;
+use openledger_kernels::{PAGE, PageLayout};
 use openledger_model::Model;
 use tower::Service;
 
@@ -109,7 +109,11 @@ impl Engine {
         // Fields can be set past what `with_*` sees to, and with nothing at a time nothing would ever end.
         let (running, tokens) = (options.max_running, options.max_step_tokens);
         let options = options.with_max_running(running).with_max_step_tokens(tokens);
-        let layers = model.network().decoder().heads();
+        let layout = |heads| match PageLayout::new(&heads) {
+            layout if options.cache_in_eight_bits => layout.in_eight_bits(),
+            layout => layout,
+        };
+        let layers = model.network().decoder().heads().map(layout);
         let cache = Cache::new(layers, options.cache_bytes, options.prefix_cache)?;
         let pages = cache.total();
         if pages == 0 {
@@ -195,7 +199,8 @@ impl Engine {
         self.check(&request.prompt, request.max_tokens, adapter, request.deadline)?;
         let (events, stream) = unbounded();
         let writer = Writer::new(&self.model, &request, grammar)?;
-        let answer = Answer::new(writer, request.prompt.len(), events, request.begun.clone());
+        let answer = Answer::new(writer, request.prompt.len(), events, request.begun.clone())
+            .with_drafts(&request.prompt, self.options.draft_tokens);
         let Generate { prompt, adapter, tenant, deadline, .. } = request;
         self.send(prompt, adapter, tenant, deadline, Task::Answer(Box::new(answer)))?;
         Ok(TokenStream::new(stream))

@@ -18,8 +18,15 @@ pub struct EngineOptions {
     pub max_step_tokens: usize,
     /// Bytes of keys and values, used as they are needed.
     pub cache_bytes: usize,
+    /// Whether keys and values are rounded to eight bits, with a scale for each head's part of a row: room for
+    /// nearly four times the tokens, and answers that differ a little.
+    pub cache_in_eight_bits: bool,
     /// Whether prompts that begin alike share what was computed, with the same adapter and tenant.
     pub prefix_cache: bool,
+    /// Tokens that a step may guess of each answer and check beside its next one ([`Lookup`](crate::Lookup)),
+    /// where it has rows to spare; 0 for none. Answers do not change: those that repeat their prompts or
+    /// themselves come sooner.
+    pub draft_tokens: usize,
     /// How often a request that does not fit yet is passed over before it holds up the others.
     pub max_skips: usize,
     /// What a token of a prompt counts, cached or not, when tenants and adapters take turns.
@@ -32,7 +39,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     /// 32 running, 1,024 in all and of a tenant, steps of 256 tokens, 1 GiB of cache shared by
-    /// prefix, 32 skips; a token written counts twice one that is read.
+    /// prefix, no drafts, 32 skips; a token written counts twice one that is read.
     fn default() -> Self {
         Self {
             max_running: 32,
@@ -40,7 +47,9 @@ impl Default for EngineOptions {
             max_tenant_queued: 1024,
             max_step_tokens: 256,
             cache_bytes: 1 << 30,
+            cache_in_eight_bits: false,
             prefix_cache: true,
+            draft_tokens: 0,
             max_skips: 32,
             input_cost: 1,
             output_cost: 2,
@@ -82,6 +91,20 @@ impl EngineOptions {
     #[must_use]
     pub const fn with_cache_bytes(mut self, cache_bytes: usize) -> Self {
         self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// Returns this with keys and values in eight bits, or not.
+    #[must_use]
+    pub const fn with_cache_in_eight_bits(mut self, eight_bits: bool) -> Self {
+        self.cache_in_eight_bits = eight_bits;
+        self
+    }
+
+    /// Returns this guessing so many tokens of an answer at a time.
+    #[must_use]
+    pub const fn with_draft_tokens(mut self, draft_tokens: usize) -> Self {
+        self.draft_tokens = draft_tokens;
         self
     }
 

@@ -10,7 +10,7 @@
 use std::fmt;
 
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_kernels::{Heads, PAGE, PageLayout};
+use openledger_kernels::{PAGE, PageLayout};
 
 /// How many pages so many tokens need.
 pub(super) const fn pages_for(tokens: usize) -> usize {
@@ -71,13 +71,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Makes as many pages of layers with these heads as `bytes` hold.
+    /// Makes as many pages of these layers as `bytes` hold.
     ///
     /// # Errors
     /// [`ErrorKind::Limit`] if the system has no such memory.
-    pub(super) fn new(layers: impl IntoIterator<Item = Heads>, bytes: usize) -> Result<Self> {
-        let layouts: Vec<PageLayout> =
-            layers.into_iter().map(|heads| PageLayout::new(&heads)).collect();
+    pub(super) fn new(layers: impl IntoIterator<Item = PageLayout>, bytes: usize) -> Result<Self> {
+        let layouts: Vec<PageLayout> = layers.into_iter().collect();
         let page: usize = layouts.iter().map(|layout| layout.len() * size_of::<f32>()).sum();
         let total = (bytes / page.max(1)).min(u32::MAX as usize);
         let layers = layouts
@@ -174,14 +173,16 @@ impl fmt::Debug for Pool {
 
 #[cfg(test)]
 mod tests {
+    use openledger_kernels::Heads;
     use proptest::prelude::*;
 
     use super::*;
 
     fn pool(pages: usize) -> Pool {
         let heads = [Heads::new(1, 1, 2).with_value_dim(3), Heads::new(1, 1, 1)];
-        let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
-        Pool::new(heads, pages * page + page / 2).unwrap()
+        let layouts = heads.map(|heads| PageLayout::new(&heads));
+        let page: usize = layouts.iter().map(|layout| layout.len() * 4).sum();
+        Pool::new(layouts, pages * page + page / 2).unwrap()
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Stats {
     pub tokens_cached: u64,
     /// Tokens written.
     pub tokens_out: u64,
+    /// Tokens guessed and checked beside others.
+    pub tokens_drafted: u64,
+    /// Those that were what the answer went on with.
+    pub tokens_accepted: u64,
     /// Requests that had to make way, and were computed again.
     pub preemptions: u64,
     /// Steps made.

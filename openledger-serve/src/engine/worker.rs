@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use openledger_core::Error;
+use openledger_core::{Error, Result};
 use openledger_kernels::PAGE;
 use openledger_model::Model;
 
@@ -25,6 +25,7 @@ use super::{
     queue::Queue,
     step::{Found, Part, Step},
 };
+use crate::Lookup;
 
 pub(super) struct Worker {
     /// While it is held, handles know that somebody works for them: first to go, so that whoever sees a
@@ -80,7 +81,8 @@ impl Worker {
     fn turn(&mut self, now: Instant) {
         self.drop_gone(now);
         self.admit();
-        let tokens = self.plan();
+        let mut tokens = self.plan();
+        self.draft(&mut tokens);
         let tokens = self.make_room(tokens);
         self.step(&tokens);
         self.tell();
@@ -135,7 +137,7 @@ impl Worker {
             let promised: usize = self
                 .running
                 .iter()
-                .map(|Running { job, table }| {
+                .map(|Running { job, table, .. }| {
                     pages_for(job.tokens.len()).saturating_sub(table.pages().len()) + 1
                 })
                 .sum();
@@ -165,7 +167,7 @@ impl Worker {
                 self.stats.tokens_in += job.tokens.len() as u64;
             }
             count_cached(&mut self.stats, &mut job, table.len());
-            self.running.push(Running { job, table });
+            self.running.push(Running { job, table, draft: Vec::new() });
         }
         self.running.sort_by_key(|Running { job, .. }| (job.flow.adapter, job.arrival));
     }
@@ -206,6 +208,29 @@ impl Worker {
         plan(&wants, self.options.max_step_tokens)
     }
 
+    /// Adds guesses to answers under way, as many as the step has rows to spare.
+    fn draft(&mut self, tokens: &mut [usize]) {
+        let mut spare = DRAFT_ROWS.saturating_sub(tokens.iter().sum());
+        for (running, count) in self.running.iter_mut().zip(tokens) {
+            running.draft.clear();
+            let Task::Answer(answer) = &running.job.task else { continue };
+            let draft = answer.draft();
+            let draft = &draft[..draft.len().min(spare)];
+            let &[.., last] = &running.job.tokens[..] else { continue };
+            if *count != 1
+                || running.table.len() + 1 != running.job.tokens.len()
+                || draft.is_empty()
+            {
+                continue;
+            }
+            running.draft.push(last);
+            running.draft.extend(draft);
+            spare -= draft.len();
+            *count += draft.len();
+            self.stats.tokens_drafted += draft.len() as u64;
+        }
+    }
+
     /// Gets pages for the step; where there are none, some make way. Returns what is left of `tokens`.
     fn make_room(&mut self, mut tokens: Vec<usize>) -> Vec<usize> {
         let mut index = 0;
@@ -213,6 +238,12 @@ impl Worker {
             if tokens[index] == 0 || self.cache.grow(&mut self.running[index].table, tokens[index])
             {
                 index += 1;
+                continue;
+            }
+            // Guesses are worth no other's pages.
+            if !self.running[index].draft.is_empty() {
+                self.running[index].draft.clear();
+                tokens[index] = 1;
                 continue;
             }
             let running = self.running.iter().map(|Running { job, .. }| (&job.flow, job.arrival));
@@ -270,18 +301,15 @@ impl Worker {
                 continue;
             }
             let (asked, states) = asked(&running, count);
-            self.cache.wrote(&mut running.table, count, &running.job.tokens);
             match &mut running.job.task {
-                Task::Answer(_) if asked.is_empty() => {}
-                Task::Answer(answer) => {
-                    let row = logits.next().expect("a row for each that asks");
-                    let next = answer.take(&self.model, row);
-                    let cost = u64::from(self.options.output_cost) * u64::from(next.is_ok());
-                    self.stats.tokens_out += u64::from(next.is_ok());
-                    self.queue.charge(&running.job.flow, cost);
-                    match next {
-                        Ok(Some(token)) => running.job.tokens.push(token),
-                        Ok(None) => {
+                Task::Answer(_) if asked.is_empty() => {
+                    self.cache.wrote(&mut running.table, count, &running.job.tokens);
+                }
+                Task::Answer(_) => {
+                    let rows: Vec<&[f32]> = logits.by_ref().take(asked.len()).collect();
+                    match self.go_on(&mut running, count, &rows) {
+                        Ok(false) => {}
+                        Ok(true) => {
                             self.seats.push(running.close(&mut self.cache).seat);
                             continue;
                         }
@@ -292,6 +320,7 @@ impl Worker {
                     }
                 }
                 Task::Embed(pooled) => {
+                    self.cache.wrote(&mut running.table, count, &running.job.tokens);
                     let width = width(&self.model);
                     let (own, rest) = hidden.split_at(states.len() * width);
                     hidden = rest;
@@ -308,6 +337,29 @@ impl Worker {
             }
             self.running.push(running);
         }
+    }
+
+    /// Lets an answer choose from the logits after its last token and those of its draft that it agrees
+    /// with; returns whether it is over. `count` tokens were computed, the last ones for `rows`.
+    fn go_on(&mut self, running: &mut Running, count: usize, rows: &[&[f32]]) -> Result<bool> {
+        let draft = std::mem::take(&mut running.draft);
+        let Running { job: Job { task, tokens, flow, .. }, table, .. } = running;
+        let Task::Answer(answer) = task else { return Ok(false) };
+        let (mut written, mut over) = (0, false);
+        let choose = |n: usize| -> Result<Option<u32>> {
+            let next = answer.take(&self.model, rows[n])?;
+            written += 1;
+            over = next.is_none();
+            Ok(next)
+        };
+        let chosen = Lookup::follow(draft.get(1..).unwrap_or_default(), choose);
+        self.stats.tokens_out += written;
+        self.queue.charge(flow, u64::from(self.options.output_cost) * written);
+        tokens.extend(chosen?);
+        self.stats.tokens_accepted += written - 1;
+        // Of a draft that was left, what was computed is not of the text.
+        self.cache.wrote(table, count - rows.len() + written as usize, tokens);
+        Ok(over)
     }
 
     fn fail_all(&mut self, error: &Error) {
@@ -336,6 +388,9 @@ impl Worker {
     }
 }
 
+/// Rows up to which a step takes little longer than with one: the time goes into reading the weights.
+const DRAFT_ROWS: usize = 16;
+
 /// Counts tokens of a prompt that need not be computed; not those of one that was computed before.
 fn count_cached(stats: &mut Stats, job: &mut Job, found: usize) {
     if job.runs > 1 {
@@ -349,10 +404,13 @@ fn count_cached(stats: &mut Stats, job: &mut Job, found: usize) {
 
 /// The next `count` tokens of a request, as part of a step.
 fn part(running: &Running, count: usize) -> Part<'_> {
-    let Running { job, table } = running;
+    let Running { job, table, draft } = running;
     let (logits, hidden) = asked(running, count);
     Part {
-        tokens: &job.tokens[table.len()..table.len() + count],
+        tokens: match &draft[..] {
+            [] => &job.tokens[table.len()..table.len() + count],
+            draft => draft,
+        },
         seen: table.len(),
         pages: table.pages(),
         adapter: job.adapter.as_ref(),
@@ -363,6 +421,9 @@ fn part(running: &Running, count: usize) -> Part<'_> {
 
 /// Which of its next `count` tokens a request wants logits of, and which hidden states.
 fn asked(running: &Running, count: usize) -> (Range<usize>, Range<usize>) {
+    if !running.draft.is_empty() {
+        return (0..count, 0..0);
+    }
     let last = match running.pending() == count {
         true => count - 1..count,
         false => 0..0,

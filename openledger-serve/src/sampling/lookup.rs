@@ -6,7 +6,8 @@ use std::collections::HashMap;
 /// Saxena 2023).
 ///
 /// Answers repeat their prompts: names, code, quotations. A draft costs a few table look-ups; an engine
-/// checks all of it in one pass and keeps what [`follow`](Self::follow) accepts, so the answer does not change.
+/// ([`draft_tokens`](crate::EngineOptions::draft_tokens)) checks all of it in one pass and keeps what
+/// [`follow`](Self::follow) accepts, so the answer does not change.
 ///
 /// The longest match counts, of 4 tokens down to 2, and of those the latest. Where the match runs into
 /// the end of the text, the draft goes on with itself: a loop is continued as a loop.

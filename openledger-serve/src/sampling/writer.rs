@@ -69,6 +69,11 @@ impl Writer {
         self.written
     }
 
+    /// Returns how many more it may write.
+    pub(crate) const fn left(&self) -> usize {
+        self.room.saturating_sub(self.written)
+    }
+
     /// Chooses the next token from its logits.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use openledger_model::testing;
 use openledger_serve::{
-    AdapterPrecision, Adapters, Engine, EngineOptions, Generate, Lease, Sampling,
+    AdapterPrecision, Adapters, Embed, Engine, EngineOptions, Generate, Lease, Sampling,
 };
 
 use crate::support::{adapter, ask, page_bytes};
@@ -136,4 +136,32 @@ async fn what_was_not_used_for_longest_makes_room() {
     engine.drain().await;
     let stats = engine.stats();
     assert_eq!((stats.pages_total, stats.preemptions), (10, 0));
+}
+
+#[tokio::test]
+async fn eight_bits_hold_more_and_an_answer_still_depends_on_its_request_alone() {
+    let model = Arc::new(testing::tiny(3).unwrap());
+    let options = EngineOptions::default().with_cache_bytes(64 * page_bytes(&model));
+    let plain = Engine::start(Arc::clone(&model), options.clone()).unwrap();
+    let small =
+        Engine::start(Arc::clone(&model), options.clone().with_cache_in_eight_bits(true)).unwrap();
+    assert!(small.stats().pages_total > 2 * plain.stats().pages_total);
+
+    let lease = Lease::new(model.network(), &adapter(&model, 3, 1));
+    let requests: Vec<Generate> = (0..6u32)
+        .map(|n| Generate::new(prompt(n / 2)).with_max_tokens(5 + n as usize))
+        .map(|request| request.with_ignore_eos(true))
+        .chain([Generate::new(prompt(9)).with_adapter(lease)])
+        .collect();
+    let together = join_all(requests.iter().map(|request| ask(&small, request.clone()))).await;
+    for (request, together) in requests.iter().zip(together) {
+        let options = options.clone().with_cache_in_eight_bits(true).with_prefix_cache(false);
+        let fresh = Engine::start(Arc::clone(&model), options.with_max_step_tokens(7)).unwrap();
+        assert_eq!(ask(&fresh, request.clone()).await.tokens, together.tokens);
+    }
+
+    let embed = |engine: &Engine| engine.embed(Embed::new(prompt(1)));
+    let (one, other) = (embed(&plain).await.unwrap(), embed(&small).await.unwrap());
+    let cosine: f32 = one.iter().zip(&other).map(|(x, y)| x * y).sum();
+    assert!(cosine > 0.99 && one != other, "{cosine}");
 }

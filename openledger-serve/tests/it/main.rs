@@ -6,6 +6,7 @@ mod cache;
 mod composition;
 #[cfg(feature = "constrain")]
 mod constraint;
+mod drafts;
 mod embed;
 mod engine;
 mod faults;

@@ -1,12 +1,13 @@
-use openledger_kernels::PageLayout;
+use openledger_kernels::{Heads, PageLayout};
 use proptest::prelude::*;
 
 use super::*;
 
 fn cache(pages: usize, keeps: bool) -> Cache {
     let heads = [Heads::new(1, 1, 1), Heads::new(1, 1, 2).with_value_dim(1)];
-    let page: usize = heads.iter().map(|heads| PageLayout::new(heads).len() * 4).sum();
-    Cache::new(heads, pages * page, keeps).unwrap()
+    let layouts = heads.map(|heads| PageLayout::new(&heads));
+    let page: usize = layouts.iter().map(|layout| layout.len() * 4).sum();
+    Cache::new(layouts, pages * page, keeps).unwrap()
 }
 
 /// A text under way, and what stands for computing it: the mark of a token depends on all before it.
