@@ -5,9 +5,18 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use crate::shell::{Result, cargo, root};
+use crate::{
+    client,
+    shell::{Result, cargo, root},
+};
+
+/// Ticks of the clock that Linux counts processor time in, a second.
+const TICKS: f64 = 100.0;
+/// How long a server may take to begin.
+const START: Duration = Duration::from_secs(120);
 
 /// A process that listens on a port, until dropped.
 pub(crate) struct Server {
@@ -31,6 +40,28 @@ impl Server {
         Err("the server ended before it listened".into())
     }
 
+    /// Starts another server on a port of this machine and waits until `/health` is well.
+    ///
+    /// # Errors
+    /// If it ends before, or takes longer than two minutes.
+    pub(crate) fn start_on(command: &mut Command, port: u16) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut child = Ending(Some(command.spawn()?));
+        let begun = Instant::now();
+        while begun.elapsed() < START {
+            if client::send(address, "GET", "/health", None, b"")
+                .is_ok_and(|said| said.status() == 200)
+            {
+                return Ok(Self { address, child: child.keep()? });
+            }
+            if let Some(status) = child.0.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                return Err(format!("the server ended with {status} before it listened").into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err("the server does not listen".into())
+    }
+
     /// Returns where it listens.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
@@ -39,6 +70,21 @@ impl Server {
     /// Returns the URL it listens at.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns the seconds of processor time it has used.
+    ///
+    /// # Errors
+    /// If it has ended. Linux only: it reads `/proc`.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name of the program is in brackets and may hold anything.
+        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).unwrap_or_default();
+        let mut times = fields.split(' ').skip(11).take(2).map(str::parse::<u32>);
+        let (Some(user), Some(system)) = (times.next(), times.next()) else {
+            return Err("no times of the process".into());
+        };
+        Ok((f64::from(user?) + f64::from(system?)) / TICKS)
     }
 
     /// Returns the bytes of memory it has.
