@@ -70,7 +70,7 @@ pub(super) fn round(side: &Side, clients: u64, asked: Asked, seed: u64) -> Resul
     let answers: Vec<Result<f64>> = thread::scope(|scope| {
         let clients = (0..clients).map(|client| {
             let prompt = words(seed.wrapping_mul(7919).wrapping_add(client));
-            scope.spawn(move || one(side, &side.request(asked.of(client), prompt.into())))
+            scope.spawn(move || one(side, &side.request(asked.of(client), &prompt.into())))
         });
         let clients: Vec<_> = clients.collect();
         let ended = clients.into_iter().map(|client| client.join());
@@ -96,7 +96,7 @@ pub(super) fn prefill(side: &Side, seed: u64) -> Result<f64> {
     for prompt in 0..LONGS {
         let mut random = Random::new(seed.wrapping_mul(7919).wrapping_add(prompt));
         let tokens: Vec<u64> = (0..LONG).map(|_| 300 + random.below(30_000)).collect();
-        let mut asked = side.request(None, json!(tokens));
+        let mut asked = side.request(None, &json!(tokens));
         asked["max_tokens"] = json!(1);
         one(side, &asked)?;
     }
@@ -108,7 +108,7 @@ pub(super) fn prefill(side: &Side, seed: u64) -> Result<f64> {
 /// # Errors
 /// As [`round`].
 pub(super) fn greedy(side: &Side, adapter: Option<u64>, seed: u64) -> Result<String> {
-    let mut asked = side.request(adapter, words(seed).into());
+    let mut asked = side.request(adapter, &words(seed).into());
     asked["stream"] = json!(false);
     if let Value::Object(asked) = &mut asked {
         asked.remove("stream_options");
@@ -120,7 +120,7 @@ pub(super) fn greedy(side: &Side, adapter: Option<u64>, seed: u64) -> Result<Str
 
 impl Side {
     /// Returns a request with the fields that name an adapter.
-    fn request(&self, adapter: Option<u64>, prompt: Value) -> Value {
+    fn request(&self, adapter: Option<u64>, prompt: &Value) -> Value {
         let mut asked = json!({
             "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": true,
             "stream": true, "stream_options": {"include_usage": true},
