@@ -111,7 +111,9 @@ async fn an_answer_that_is_left_is_told_as_far_as_it_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_them_as_protobuf_over_http() {
-    let came: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    /// Path and type of a request, and its body.
+    type Came = Vec<(String, Vec<u8>)>;
+    let came: Arc<Mutex<Came>> = Arc::default();
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let endpoint = format!("{}/v1/traces", listener.url());
     let keep = Arc::clone(&came);
