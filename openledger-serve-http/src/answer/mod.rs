@@ -52,6 +52,7 @@ pub(crate) async fn adapter(
     desk: &Desk,
     caller: &Caller,
     model: &str,
+    deadline: Instant,
 ) -> Result<Option<(String, Lease)>, Failure> {
     let base = &*desk.subject.name;
     if model == base {
@@ -63,7 +64,8 @@ pub(crate) async fn adapter(
         return Err(Failure::unknown_model(model));
     }
     // A source that does not answer keeps nobody longer than the engine may.
-    let lease = tokio::time::timeout(desk.limits.time, desk.shelf.lease(own, &desk.metrics));
+    let lease = desk.shelf.lease(own, &desk.metrics);
+    let lease = tokio::time::timeout_at(deadline.into(), lease);
     let lease = lease.await.map_err(|_| Failure::late())??;
     Ok(Some((own.to_owned(), lease)))
 }
@@ -94,10 +96,10 @@ pub(crate) async fn start(
     caller: &Caller,
     order: &Order,
     adapter: Option<&(String, Lease)>,
+    deadline: Instant,
 ) -> Result<Vec<Choice>, Failure> {
     let settings = &order.settings;
     check(desk, settings)?;
-    let deadline = Instant::now() + settings.time;
     let seed = settings.seed.unwrap_or_else(|| desk.ids.number());
     let holds = desk.subject.model.network().decoder().max_positions();
     let mut asked = Vec::new();

@@ -1,6 +1,6 @@
 //! What asks for answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -104,8 +104,9 @@ async fn respond(
     order: Order,
 ) -> Result<Response<Body>, Failure> {
     let settings = &order.settings;
-    let adapter = answer::adapter(desk, caller, &settings.model).await?;
-    let choices = answer::start(desk, caller, &order, adapter.as_ref()).await?;
+    let deadline = Instant::now() + settings.time;
+    let adapter = answer::adapter(desk, caller, &settings.model, deadline).await?;
+    let choices = answer::start(desk, caller, &order, adapter.as_ref(), deadline).await?;
     let lease = adapter.as_ref().map(|(_, lease)| lease);
     let shape = order.shape;
     let head = Head {

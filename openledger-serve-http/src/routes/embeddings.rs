@@ -41,9 +41,9 @@ pub(super) async fn answer(
         let message = "what answers here makes no embeddings";
         Failure::new(StatusCode::NOT_IMPLEMENTED, message).with_code("unsupported")
     })?;
-    let adapter = answer::adapter(desk, caller, &model).await?;
-    let tokens: usize = texts.iter().map(Vec::len).sum();
     let deadline = Instant::now() + desk.limits.time;
+    let adapter = answer::adapter(desk, caller, &model, deadline).await?;
+    let tokens: usize = texts.iter().map(Vec::len).sum();
     let asked = texts.into_iter().map(|tokens| {
         let mut request = Embed::new(tokens).with_deadline(deadline);
         if let Some((_, lease)) = &adapter {

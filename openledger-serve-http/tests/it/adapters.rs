@@ -175,11 +175,17 @@ impl AdapterSource for Silent {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adapter_whose_source_is_silent_is_a_timeout() {
     let sources = Sources::new().with_default(Silent);
-    let adapters = Adapters::with_options(model(), AdapterOptions::default().with_sources(sources));
-    let limits = ApiLimits::default().with_time(Duration::from_millis(50));
-    let api = api().with_limits(limits).with_adapters(adapters, None).await.unwrap();
-    let address = serve(api).await;
-    let body = json!({"model": "law", "prompt": "x"}).to_string();
-    let answer = crate::client::post(address, "/v1/completions", &body).await;
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (504, &json!("timeout")));
+    let options = AdapterOptions::default().with_sources(sources);
+    let short = ApiLimits::default().with_time(Duration::from_millis(50));
+    // Whether the server allows no more or the request asks for no more.
+    for (limits, body) in [
+        (short, json!({"model": "law", "prompt": "x"})),
+        (ApiLimits::default(), json!({"model": "law", "prompt": "x", "timeout": 0.05})),
+    ] {
+        let adapters = Adapters::with_options(model(), options.clone());
+        let api = api().with_limits(limits).with_adapters(adapters, None).await.unwrap();
+        let address = serve(api).await;
+        let answer = crate::client::post(address, "/v1/completions", &body.to_string()).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (504, &json!("timeout")));
+    }
 }
