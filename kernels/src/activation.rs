@@ -1,16 +1,15 @@
 //! The gated activation of Llama's feed-forward layer (`SwiGLU`, Shazeer 2020) and its gradient;
 //! softmax and logistic function.
 
-use rayon::prelude::*;
-
 use crate::{
     exp::exp,
     isa::{Isa, vectorised},
     loss::{exp_in_place, max},
+    threads::each,
 };
 
 /// Elements handed to a thread at a time.
-const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 12;
 
 /// Writes `silu(gate) * up` to `out`, element by element, where `silu(g) = g / (1 + e^-g)`.
 ///
@@ -19,10 +18,11 @@ const CHUNK: usize = 1 << 14;
 pub fn swiglu(out: &mut [f32], gate: &[f32], up: &[f32]) {
     assert!(out.len() == gate.len() && out.len() == up.len(), "vectors of one length");
     let isa = Isa::best();
-    out.par_chunks_mut(CHUNK)
-        .zip(gate.par_chunks(CHUNK))
-        .zip(up.par_chunks(CHUNK))
-        .for_each(|((out, gate), up)| forward(isa, out, gate, up));
+    if out.len() <= CHUNK {
+        return forward(isa, out, gate, up);
+    }
+    let chunks = out.chunks_mut(CHUNK).zip(gate.chunks(CHUNK)).zip(up.chunks(CHUNK));
+    each(chunks, |((out, gate), up)| forward(isa, out, gate, up));
 }
 
 /// Writes the gradients with respect to `gate` and `up`, given that of the output.
@@ -36,13 +36,11 @@ pub fn swiglu_backward(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f
         "vectors of one length"
     );
     let isa = Isa::best();
-    dgate
-        .par_chunks_mut(CHUNK)
-        .zip(dup.par_chunks_mut(CHUNK))
-        .zip(dy.par_chunks(CHUNK))
-        .zip(gate.par_chunks(CHUNK))
-        .zip(up.par_chunks(CHUNK))
-        .for_each(|((((dgate, dup), dy), gate), up)| backward(isa, dgate, dup, dy, gate, up));
+    let gradients = dgate.chunks_mut(CHUNK).zip(dup.chunks_mut(CHUNK));
+    let inputs = dy.chunks(CHUNK).zip(gate.chunks(CHUNK)).zip(up.chunks(CHUNK));
+    each(gradients.zip(inputs), |((dgate, dup), ((dy, gate), up))| {
+        backward(isa, dgate, dup, dy, gate, up);
+    });
 }
 
 /// Replaces a row by its softmax: `e^x` of each element, divided by their sum.

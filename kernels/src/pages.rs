@@ -13,14 +13,13 @@ mod row;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::{
     Heads, Into,
     attention::softmax_row,
-    gemm::{Block, Left, Out, PARALLEL},
+    gemm::{Block, Left, Out},
     isa::Isa,
     reduce::scale,
+    threads::{each, each_with},
 };
 
 /// Rows in a page.
@@ -60,23 +59,40 @@ impl PageLayout {
         self.heads * self.head()
     }
 
-    /// Writes a row of keys and one of values as row `slot` of the page.
+    /// Writes rows of keys and as many of values as rows `slot` and following of the page.
     ///
     /// # Panics
-    /// If the sizes do not match, or there is no such row.
-    pub fn write(&self, page: &mut [f32], slot: usize, key: &[f32], value: &[f32]) {
-        assert!(slot < PAGE && page.len() == self.len(), "row {slot} of a page");
-        let widths = [self.heads * self.dim, self.heads * self.value_dim];
-        assert_eq!([key.len(), value.len()], widths, "a row of keys and one of values");
-        let rows = key.chunks_exact(self.dim).zip(value.chunks_exact(self.value_dim));
-        for (head, (key, value)) in page.chunks_exact_mut(self.head()).zip(rows) {
+    /// If the sizes do not match, or there are no such rows.
+    pub fn write(&self, page: &mut [f32], slot: usize, keys: &[f32], values: &[f32]) {
+        let [key_width, value_width] = [self.heads * self.dim, self.heads * self.value_dim];
+        let rows = keys.len() / key_width;
+        let sizes = [rows * key_width, rows * value_width];
+        assert_eq!([keys.len(), values.len()], sizes, "rows of keys and as many of values");
+        assert!(slot + rows <= PAGE && page.len() == self.len(), "row {slot} of a page and {rows}");
+        for (index, head) in page.chunks_exact_mut(self.head()).enumerate() {
+            let row = |row| {
+                let key = &keys[row * key_width + index * self.dim..][..self.dim];
+                let value = &values[row * value_width + index * self.value_dim..];
+                (key, &value[..self.value_dim])
+            };
             if self.eight_bit {
-                eight_bit::write(head, slot, key, value, self.stride());
+                for (slot, (key, value)) in (slot..).zip((0..rows).map(row)) {
+                    eight_bit::write(head, slot, key, value, self.stride());
+                }
                 continue;
             }
-            let (keys, values) = head.split_at_mut(self.dim * PAGE);
-            keys[slot..].iter_mut().step_by(PAGE).zip(key).for_each(|(to, from)| *to = *from);
-            values[slot * self.stride()..][..self.value_dim].copy_from_slice(value);
+            let (head_keys, head_values) = head.split_at_mut(self.dim * PAGE);
+            // Rows of one element lie side by side: written together they are one access to memory.
+            for (element, to) in head_keys.as_chunks_mut::<PAGE>().0.iter_mut().enumerate() {
+                let column = keys[index * self.dim + element..].iter().step_by(key_width);
+                to[slot..].iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+            }
+            for (to, (_, value)) in head_values[slot * self.stride()..]
+                .chunks_mut(self.stride())
+                .zip((0..rows).map(row))
+            {
+                to[..self.value_dim].copy_from_slice(value);
+            }
         }
     }
 
@@ -130,6 +146,39 @@ pub struct Paged<'a> {
     pub seen: usize,
 }
 
+/// Rows that a page gets, for [`write_pages`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "what writing is a function of")]
+pub struct NewRows<'a> {
+    /// The page, of [`PageLayout::len`] elements.
+    pub page: &'a mut [f32],
+    /// Where in it the first of them goes.
+    pub slot: usize,
+    /// `[rows, key_value * dim]`.
+    pub keys: &'a [f32],
+    /// `[rows, key_value * value_dim]`.
+    pub values: &'a [f32],
+}
+
+/// Writes rows to pages as [`PageLayout::write`] does. Threads divide pages.
+///
+/// # Panics
+/// As [`PageLayout::write`].
+pub fn write_pages(rows: Vec<NewRows<'_>>, layout: PageLayout) {
+    let elements: usize = rows.iter().map(|rows| rows.keys.len() + rows.values.len()).sum();
+    let write = |NewRows { page, slot, keys, values }: NewRows<'_>| {
+        layout.write(page, slot, keys, values);
+    };
+    if elements < SCATTERED {
+        rows.into_iter().for_each(write);
+    } else {
+        each(rows.into_iter(), write);
+    }
+}
+
+/// Elements that are worth dividing among threads: most go to a place of their own.
+const SCATTERED: usize = 1 << 12;
+
 /// Attention of rows at the end of some sequences, each over its own: writes to `out`, `[rows of all,
 /// query * value_dim]`.
 ///
@@ -162,20 +211,21 @@ pub fn attend_pages(out: &mut [f32], sequences: &[Paged<'_>], heads: Heads, layo
     }
     assert_eq!(out.len(), first * heads.out_width(), "a result for each row");
     let out = Out::new(Into::Set(out), [first, 1, heads.out_width()], heads.out_width());
-    if work < PARALLEL / SMALL || rayon::current_num_threads() == 1 {
+    if work < SHARED {
         let mut spare = Spare::default();
         for (sequence, queries, rows) in tasks {
             sequence.attend(&out, queries, rows, &mut spare);
         }
     } else {
-        tasks.into_par_iter().for_each_init(Spare::default, |spare, (sequence, queries, rows)| {
+        each_with(tasks.into_iter(), Spare::default, |spare, (sequence, queries, rows)| {
             sequence.attend(&out, queries, rows, spare);
         });
     }
 }
 
-/// How many times longer than in a large product a multiply-add takes here.
-const SMALL: usize = 4;
+/// Multiply-adds that are worth dividing among threads: heads of one row are small products, which take
+/// several times as long as a large one for each.
+const SHARED: usize = 1 << 16;
 
 /// Memory that a thread uses again.
 #[derive(Default)]

@@ -1,10 +1,9 @@
 //! Sums over vectors, in an order that does not depend on the machine.
 
-use rayon::prelude::*;
-
 use crate::{
     isa::{Isa, vectorised},
     loss::max,
+    threads::each,
 };
 
 /// Partial sums kept side by side; element `i` of a vector goes to lane `i % LANES`. Wide enough
@@ -72,8 +71,7 @@ pub fn add_assign(y: &mut [f32], x: &[f32]) {
     if y.len() <= CHUNK {
         return add_on(isa, y, x);
     }
-    let chunks = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
-    chunks.for_each(|(y, x)| add_on(isa, y, x));
+    each(y.chunks_mut(CHUNK).zip(x.chunks(CHUNK)), |(y, x)| add_on(isa, y, x));
 }
 
 /// Adds `a * x` to `y`, element by element, rounding once.

@@ -2,9 +2,8 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use rayon::prelude::*;
-
 use super::{Element, Into, Mat, Out, PARALLEL, PackedOf};
+use crate::threads::each;
 
 /// A product whose columns can be computed apart, a run of panels at a time.
 pub(crate) struct Columns<'a> {
@@ -47,10 +46,9 @@ impl<'a> Columns<'a> {
     /// If the sizes do not match.
     pub(crate) fn of_shared<E: Element>(
         out: Into<'a>,
-        rows: Arc<[f32]>,
+        (rows, count): (Arc<[f32]>, usize),
         b: &'a PackedOf<E>,
     ) -> Self {
-        let count = rows.len() / b.rows.max(1);
         let out = Out::new(out, [count, b.rows, b.cols], b.cols);
         let run = move |panels| {
             let a = Mat::new(&rows, count, b.rows);
@@ -67,14 +65,11 @@ impl<'a> Columns<'a> {
             return all.iter().for_each(|columns| (columns.run)(0..columns.panels));
         }
         let share = work / (PIECES * threads) + 1;
-        let pieces: Vec<(&Self, Range<usize>)> = all
-            .iter()
-            .flat_map(|columns| {
-                let size = (share / columns.cost.max(1)).max(1);
-                super::blocks(columns.panels, size).map(move |panels| (columns, panels))
-            })
-            .collect();
-        pieces.into_par_iter().for_each(|(columns, panels)| (columns.run)(panels));
+        let pieces = all.iter().flat_map(|columns| {
+            let size = (share / columns.cost.max(1)).max(1);
+            super::blocks(columns.panels, size).map(move |panels| (columns, panels))
+        });
+        each(pieces, |(columns, panels)| (columns.run)(panels));
     }
 
     fn work(&self) -> usize {

@@ -22,7 +22,7 @@ mod tile;
 
 use std::ops::Range;
 
-use crate::{isa::Isa, room::Room, scratch};
+use crate::{isa::Isa, room::Room, scratch, threads::each};
 
 pub(crate) use columns::Columns;
 pub(crate) use element::{Element, Pair, Stored, to_bf16};
@@ -304,7 +304,7 @@ pub(crate) fn gemm_on<E: Element>(
         for cols in blocks(cols, NC) {
             for depth in blocks(rows, E::STEP * KC) {
                 let data = &mut panels[..room(cols.len(), depth.len())];
-                pack_right(data, b, depth.clone(), cols.clone(), width);
+                pack_together(data, b, &depth, &cols, width);
                 let steps = depth.len().div_ceil(E::STEP);
                 let b = Panels { data, steps, width, first: 0 };
                 out.multiply(&Part { a, b, depth, cols: cols.clone(), isa });
@@ -312,6 +312,30 @@ pub(crate) fn gemm_on<E: Element>(
         }
     });
 }
+
+/// [`pack_right`] by all threads, some panels each.
+fn pack_together<E: Element>(
+    panels: &mut [E],
+    b: Right<'_>,
+    depth: &Range<usize>,
+    cols: &Range<usize>,
+    width: usize,
+) {
+    let (steps, wide) = (depth.len().div_ceil(E::STEP), width * PANELS);
+    if steps * cols.len() < PARALLEL_COPY {
+        return pack_right(panels, b, depth.clone(), cols.clone(), width);
+    }
+    let pieces = blocks(cols.len(), wide);
+    each(panels.chunks_mut(wide * steps).zip(pieces), |(panels, part)| {
+        let cols = cols.start + part.start..cols.start + part.end;
+        pack_right(panels, b, depth.clone(), cols, width);
+    });
+}
+
+/// Panels that a thread packs at a time.
+const PANELS: usize = 8;
+/// Elements above which more than one thread copies them.
+const PARALLEL_COPY: usize = 1 << 16;
 
 /// What the width of every panel that is as wide as a tile divides.
 pub(crate) const WIDEST: usize = 32;

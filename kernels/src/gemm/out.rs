@@ -2,15 +2,13 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use rayon::prelude::*;
-
 use super::{
     Element, Into, MC, Mat, PACK_LEFT, PARALLEL, Panels, SAME_PLACE, blocks,
     pack::pack_left,
     span,
     tile::{Left, MAX_TILE, Shape, Soon, Tile, lanes, prefetch},
 };
-use crate::{isa::Isa, scratch};
+use crate::{isa::Isa, scratch, threads::each};
 
 /// Steps ahead of the one computed that a panel is asked of the memory.
 const AHEAD: usize = 24;
@@ -60,12 +58,10 @@ impl<'a> Out<'a> {
             // Few rows: divide the panels too, so that every thread has something to do.
             let pieces = (4 * rayon::current_num_threads()).div_ceil(row_blocks.len()).min(panels);
             let size = panels.div_ceil(pieces);
-            row_blocks.par_iter().for_each(|rows| {
-                blocks(panels, size)
-                    .collect::<Vec<_>>()
-                    .into_par_iter()
-                    .for_each(|panels| self.multiply_panels(part, rows.clone(), panels));
-            });
+            let pieces = row_blocks
+                .iter()
+                .flat_map(|rows| blocks(panels, size).map(|panels| (rows.clone(), panels)));
+            each(pieces, |(rows, panels)| self.multiply_panels(part, rows, panels));
         }
         self.continues = true;
     }
@@ -88,7 +84,7 @@ impl<'a> Out<'a> {
             return self.multiply_packed(part, &[], rows, panels);
         }
         scratch::with(rows.len() * steps, |packed: &mut [E::Factor]| {
-            pack_left::<E>(packed, a, rows.clone(), depth.clone(), shape.height);
+            pack_left::<E>(packed, a, rows.clone(), depth.clone(), shape.even(rows.len()));
             self.multiply_packed(part, packed, rows, panels);
         });
     }
@@ -104,7 +100,8 @@ impl<'a> Out<'a> {
         let &Part { a, b, ref depth, ref cols, isa } = part;
         let shape = part.shape();
         let steps = depth.len().div_ceil(E::STEP);
-        let tiles = rows.len().div_ceil(shape.height);
+        let most = shape.even(rows.len());
+        let tiles = rows.len().div_ceil(most);
         let mut panel = panels.start;
         while panel < panels.end {
             let begin = (panel * b.steps + b.first) * shape.width;
@@ -116,9 +113,9 @@ impl<'a> Out<'a> {
                 false => 1,
             };
             let right = &b.data[begin..begin + run * steps * shape.width];
-            for first in (0..rows.len()).step_by(shape.height) {
+            for first in (0..rows.len()).step_by(most) {
                 // One tile streams its panel from the memory, several share the next one.
-                let tile = first / shape.height;
+                let tile = first / most;
                 let soon = match tile {
                     _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
                     0 | 1 => {
@@ -127,7 +124,7 @@ impl<'a> Out<'a> {
                     }
                     _ => Soon::new(right, 0, 0),
                 };
-                let height = shape.height.min(rows.len() - first);
+                let height = most.min(rows.len() - first);
                 let packed = packed.get(first * steps..(first + height) * steps);
                 let left = match packed {
                     Some(data) => Left { data, row_stride: 1, step_stride: height },

@@ -164,6 +164,19 @@ fn the_number_of_threads_changes_nothing_where_rows_are_few() {
 }
 
 #[test]
+fn what_has_no_rows_or_columns_is_left_alone() {
+    for [m, n, k] in [[0, 16, 8], [8, 0, 8], [16, 0, 3], [0, 0, 0], [8, 8, 0]] {
+        let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+        let mut c = numbers(m * n, 3);
+        let before = c.clone();
+        gemm(Into::Add(&mut c), Mat::new(&a, m, k), Mat::new(&b, k, n));
+        assert_eq!(c, before, "{m} x {n} x {k}");
+        gemm(Into::Set(&mut c), Mat::new(&a, m, k), Mat::new(&b, k, n));
+        assert!(c.iter().all(|x| *x == 0.0), "{m} x {n} x {k}");
+    }
+}
+
+#[test]
 fn a_block_of_a_wider_matrix_leaves_the_rest_alone() {
     let (a, b) = (numbers(6, 1), numbers(15, 2));
     let mut wide = [9.0; 2 * 8];

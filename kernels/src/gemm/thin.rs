@@ -5,10 +5,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Block, Element, Into, Mat, Out, PARALLEL, blocks, tile::Shape};
-use crate::{isa::Isa, scratch};
+use crate::{isa::Isa, scratch, threads::each};
 
 /// Rows above which the right-hand matrix is packed.
 const THIN: usize = 32;
@@ -19,7 +17,8 @@ const DEPTH: usize = 128;
 /// Returns whether `b` is better read where it lies.
 pub(super) fn suits(a: Mat<'_>, b: Mat<'_>) -> bool {
     let whole = b.cols.is_multiple_of(8) && b.row_stride.is_multiple_of(8);
-    a.rows <= THIN && b.col_stride == 1 && whole && b.rows > 0
+    let something = a.rows > 0 && b.rows > 0 && b.cols > 0;
+    something && a.rows <= THIN && b.col_stride == 1 && whole
 }
 
 /// Multiplies so.
@@ -49,7 +48,7 @@ pub(super) fn multiply(isa: Isa, out: Into<'_>, a: Mat<'_>, b: Mat<'_>, stride: 
         return columns(0..b.cols);
     }
     let size = b.cols.div_ceil(2 * threads).next_multiple_of(width);
-    blocks(b.cols, size).collect::<Vec<_>>().into_par_iter().for_each(columns);
+    each(blocks(b.cols, size), columns);
 }
 
 /// Multiplies as the transpose of the product of the transposes: few columns are few rows then.

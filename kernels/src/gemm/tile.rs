@@ -32,6 +32,15 @@ impl Shape {
         }
     }
 
+    /// Returns the height of tiles for so many rows, at least one: one low tile waits for its sums longer than
+    /// two of half the height.
+    pub(super) const fn even(self, rows: usize) -> usize {
+        match rows {
+            0 => 1,
+            _ => rows.div_ceil(rows.div_ceil(self.height)),
+        }
+    }
+
     /// Returns the width of panels that are kept for so many columns: where they are few, narrower than
     /// tiles can be if that leaves fewer columns empty.
     pub(super) fn fit(self, cols: usize) -> usize {

@@ -238,7 +238,9 @@ impl Weight {
             (_, Arithmetic::F32) => Ok(Columns::of(out, x, self.packed())),
             (_, Arithmetic::Bf16) => Ok(match self.halves() {
                 Halves::Dotted(packed) => Columns::of(out, x, packed),
-                Halves::Stored(packed) => Columns::of_shared(out, rows.halves(x), packed),
+                Halves::Stored(packed) => {
+                    Columns::of_shared(out, (rows.halves(x), x.rows()), packed)
+                }
             }),
         }
     }

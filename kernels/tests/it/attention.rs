@@ -1,7 +1,9 @@
 //! Attention and its gradients, with grouped heads, across block borders.
 
 use candle_core::{D, Tensor, Var};
-use openledger_kernels::{Causal, Heads, PAGE, PageLayout, Paged, attend_pages};
+use openledger_kernels::{
+    Causal, Heads, NewRows, PAGE, PageLayout, Paged, attend_pages, write_pages,
+};
 
 use crate::{assert_close, numbers, tensor, values, var};
 
@@ -77,6 +79,36 @@ fn pages(k: &[f32], v: &[f32], heads: Heads, layout: PageLayout) -> Vec<Vec<f32>
         layout.write(&mut pages[row / PAGE], row % PAGE, key, value);
     }
     pages
+}
+
+#[test]
+fn rows_written_together_lie_as_rows_written_one_by_one() {
+    let heads = Heads::new(6, 3, 40).with_value_dim(12);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for layout in [PageLayout::new(&heads), PageLayout::new(&heads).in_eight_bits()] {
+        let rows = 53;
+        let [k, v] = [(heads.key_width(), 1), (heads.value_width(), 2)]
+            .map(|(width, seed)| numbers(rows * width, seed));
+        let expected = pages(&k, &v, heads, layout);
+        // Rows 0..5 and 5..16 of the first page, and the rest at once.
+        let mut written = vec![vec![f32::NAN; layout.len()]; expected.len()];
+        for (first, last) in [(0, 5), (5, 16), (16, 53)] {
+            let mut new = Vec::new();
+            for (index, page) in written.iter_mut().enumerate() {
+                let (from, to) = (first.max(index * PAGE), last.min((index + 1) * PAGE));
+                if from < to {
+                    let keys = &k[from * heads.key_width()..to * heads.key_width()];
+                    let values = &v[from * heads.value_width()..to * heads.value_width()];
+                    new.push(NewRows { page, slot: from % PAGE, keys, values });
+                }
+            }
+            pool.install(|| write_pages(new, layout));
+        }
+        let bits = |pages: &[Vec<f32>]| -> Vec<u32> {
+            pages.iter().flatten().map(|x| x.to_bits()).collect()
+        };
+        assert_eq!(bits(&written), bits(&expected), "{layout:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::{
     Mat,
     gemm::ReadRows,
     isa::{Isa, vectorised},
+    threads::each_with,
 };
 
 /// Rows of codes from -127 to 127, with a scale for each block of 32.
@@ -29,12 +30,26 @@ impl Rows {
         let mut codes = vec![0; x.rows() * blocks * BLOCK];
         let mut scales = vec![0.0; x.rows() * blocks];
         let mut offsets = vec![0; x.rows() * blocks];
-        let mut spare = vec![0.0; blocks * BLOCK];
-        for row in 0..x.rows() {
-            x.read(row, 0, &mut spare[..x.cols()]);
-            let at = row * blocks..(row + 1) * blocks;
-            let codes = &mut codes[at.start * BLOCK..at.end * BLOCK];
-            round(isa, &spare, codes, &mut scales[at.clone()], &mut offsets[at], -bits.bias());
+        let bias = -bits.bias();
+        let results = (codes.chunks_mut((blocks * BLOCK).max(1)))
+            .zip(scales.chunks_mut(blocks.max(1)))
+            .zip(offsets.chunks_mut(blocks.max(1)));
+        let rows = results.enumerate();
+        let one = |spare: &mut Vec<f32>, (row, ((codes, scales), offsets)): Row<'_>| {
+            if width.is_multiple_of(BLOCK)
+                && let Some(row) = x.slice(row, 0, width)
+            {
+                return round(isa, row, codes, scales, offsets, bias);
+            }
+            spare.resize(blocks * BLOCK, 0.0);
+            x.read(row, 0, &mut spare[..width]);
+            round(isa, spare, codes, scales, offsets, bias);
+        };
+        if x.rows() * width < SHARED {
+            let mut spare = Vec::new();
+            rows.for_each(|row| one(&mut spare, row));
+        } else {
+            each_with(rows, Vec::new, one);
         }
         Self { codes, scales, offsets, blocks, width, count: x.rows() }
     }
@@ -50,6 +65,12 @@ impl Rows {
     }
 }
 
+/// A row's number, and where its codes, scales and offsets go.
+type Row<'a> = (usize, ((&'a mut [i8], &'a mut [f32]), &'a mut [i32]));
+
+/// Elements that are worth dividing among threads.
+const SHARED: usize = 1 << 14;
+
 /// Added to a number below 2^22 it leaves the nearest integer in the last bits, ties to even.
 const SHIFT: f32 = 12_582_912.0;
 
@@ -57,19 +78,11 @@ vectorised! {
     fn round(x: &[f32], codes: &mut [i8], scales: &mut [f32], offsets: &mut [i32], bias: i32) {
         let blocks = x.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
         for ((x, codes), (scale, offset)) in blocks.zip(scales.iter_mut().zip(offsets)) {
-            // Halves, quarters and so on: loops of a length that vectors have.
-            let mut largest: [f32; BLOCK] = x.map(f32::abs);
-            // What is no number has no largest element, and must not become zero.
-            let mut poison: [f32; BLOCK] = x.map(|x| x * 0.0);
-            for half in [16, 8, 4, 2, 1] {
-                for i in 0..half {
-                    let other = largest[i + half];
-                    largest[i] = if other > largest[i] { other } else { largest[i] };
-                    poison[i] += poison[i + half];
-                }
-            }
-            let most = largest[0];
-            *scale = most / 127.0 + poison[0];
+            // Without their signs numbers ascend as their bits do, infinity and what is no number last.
+            let most = x.iter().fold(0, |most, x| most.max(x.to_bits() & i32::MAX as u32));
+            let most = f32::from_bits(most);
+            // What is no number must not become zero.
+            *scale = if most.is_finite() { most / 127.0 } else { f32::NAN };
             let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
             *codes = x.map(|x| (x * inverse + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i8);
             let sum: i32 = codes.map(i32::from).iter().sum();
