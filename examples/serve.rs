@@ -18,9 +18,10 @@ use openledger_core::{Error, ErrorKind, Result, file};
 use openledger_http::{Limits, Listener};
 use openledger_model::{ChatTemplate, Model, Network};
 use openledger_serve::{
-    AdapterOptions, AdapterPrecision, Adapters, Directory, Engine, EngineOptions, Sources,
+    AdapterOptions, AdapterPrecision, Adapters, Directory, Engine, EngineOptions, Generate, Sources,
 };
 use openledger_serve_http::{Api, Keys};
+use tower::{Service, ServiceExt};
 
 /// Serves a model and its adapters over OpenAI's API.
 #[derive(Debug, Parser)]
@@ -97,6 +98,7 @@ fn run(options: &Options) -> Result<()> {
         .with_cache_in_eight_bits(options.cache_in_eight_bits)
         .with_draft_tokens(options.draft);
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
+    let first = engine.clone();
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
     let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
     let adapters = adapters(options, &model)?;
@@ -125,9 +127,18 @@ fn run(options: &Options) -> Result<()> {
     let runtime = runtime
         .map_err(|e| Error::new(ErrorKind::Unavailable, "no threads to serve").with_source(e))?;
     runtime.block_on(async {
+        warm_up(first).await?;
         let api = api.with_adapters(adapters, options.adapters.as_deref()).await?;
         serve(api, SocketAddr::new(options.host, options.port)).await
     })
+}
+
+/// Lets the engine write one token: weights are read and packed as they are first multiplied, which nobody
+/// who asks should wait for.
+async fn warm_up(mut engine: Engine) -> Result<()> {
+    let request = Generate::new(vec![0]).with_max_tokens(1).with_ignore_eos(true);
+    engine.ready().await?.call(request).await?.collect_all().await?;
+    Ok(())
 }
 
 /// Adapters of the folder, kept as exactly as the base is.

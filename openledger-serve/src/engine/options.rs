@@ -1,6 +1,6 @@
 //! How much an engine takes on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How much an engine takes on at a time, and for whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +27,10 @@ pub struct EngineOptions {
     /// where it has rows to spare; 0 for none. Answers do not change: those that repeat their prompts or
     /// themselves come sooner.
     pub draft_tokens: usize,
+    /// How long an engine with nothing to do waits for another request after one came, a second at most, and
+    /// four times as long in all: requests that come together begin together, and none of them waits for
+    /// another's whole prompt. One that comes alone begins so much later.
+    pub gather: Duration,
     /// How often a request that does not fit yet is passed over before it holds up the others.
     pub max_skips: usize,
     /// What a token of a prompt counts, cached or not, when tenants and adapters take turns.
@@ -39,7 +43,8 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     /// 32 running, 1,024 in all and of a tenant, steps of 256 tokens, 1 GiB of cache shared by
-    /// prefix, no drafts, 32 skips; a token written counts twice one that is read.
+    /// prefix, no drafts, a millisecond for requests that come together, 32 skips; a token written counts
+    /// twice one that is read.
     fn default() -> Self {
         Self {
             max_running: 32,
@@ -50,6 +55,7 @@ impl Default for EngineOptions {
             cache_in_eight_bits: false,
             prefix_cache: true,
             draft_tokens: 0,
+            gather: Duration::from_millis(1),
             max_skips: 32,
             input_cost: 1,
             output_cost: 2,
@@ -105,6 +111,13 @@ impl EngineOptions {
     #[must_use]
     pub const fn with_draft_tokens(mut self, draft_tokens: usize) -> Self {
         self.draft_tokens = draft_tokens;
+        self
+    }
+
+    /// Returns this waiting longer or shorter for requests that come together, or not at all.
+    #[must_use]
+    pub const fn with_gather(mut self, gather: Duration) -> Self {
+        self.gather = gather;
         self
     }
 

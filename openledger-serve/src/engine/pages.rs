@@ -10,7 +10,7 @@
 use std::fmt;
 
 use openledger_core::{Error, ErrorKind, Result};
-use openledger_kernels::{PAGE, PageLayout};
+use openledger_kernels::{NewRows, PAGE, PageLayout, write_pages};
 
 /// How many pages so many tokens need.
 pub(super) const fn pages_for(tokens: usize) -> usize {
@@ -26,6 +26,14 @@ impl PageId {
     pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
+}
+
+/// Keys and values of some tokens, for rows `slot` and following of a page.
+pub(super) struct Rows<'a> {
+    pub(super) page: PageId,
+    pub(super) slot: usize,
+    pub(super) keys: &'a [f32],
+    pub(super) values: &'a [f32],
 }
 
 /// One layer's memory, page after page.
@@ -45,10 +53,21 @@ impl Layer {
         &self.memory[page.index() * size..][..size]
     }
 
-    /// Writes one token's key and value.
-    pub(super) fn write(&mut self, page: PageId, slot: usize, key: &[f32], value: &[f32]) {
+    /// Writes rows to pages.
+    ///
+    /// # Panics
+    /// If one page is named twice, or as [`PageLayout::write`] does.
+    pub(super) fn write(&mut self, mut rows: Vec<Rows<'_>>) {
+        rows.sort_unstable_by_key(|rows| rows.page);
         let size = self.layout.len();
-        self.layout.write(&mut self.memory[page.index() * size..][..size], slot, key, value);
+        let (mut memory, mut first) = (&mut self.memory[..], 0);
+        let rows = rows.into_iter().map(|Rows { page, slot, keys, values }| {
+            let from = (page.index() - first) * size;
+            let (before, after) = std::mem::take(&mut memory).split_at_mut(from + size);
+            (memory, first) = (after, page.index() + 1);
+            NewRows { page: &mut before[from..], slot, keys, values }
+        });
+        write_pages(rows.collect(), self.layout);
     }
 
     fn copy(&mut self, from: PageId, to: PageId) {
@@ -189,8 +208,10 @@ mod tests {
     fn a_page_keeps_what_is_written_and_copies_it() {
         let mut pool = pool(3);
         let [first, second] = [pool.allocate().unwrap(), pool.allocate().unwrap()];
-        pool.layer_mut(0).write(first, 15, &[1.0, 2.0], &[3.0, 4.0, 5.0]);
-        pool.layer_mut(0).write(second, 0, &[6.0, 7.0], &[8.0, 9.0, 10.0]);
+        pool.layer_mut(0).write(vec![
+            Rows { page: second, slot: 0, keys: &[6.0, 7.0], values: &[8.0, 9.0, 10.0] },
+            Rows { page: first, slot: 15, keys: &[1.0, 2.0], values: &[3.0, 4.0, 5.0] },
+        ]);
         for x in [1.0, 2.0, 3.0, 4.0, 5.0] {
             assert!(pool.layer(0).page(first).contains(&x));
             assert!(!pool.layer(0).page(second).contains(&x));

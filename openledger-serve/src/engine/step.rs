@@ -10,7 +10,7 @@ use openledger_model::{
 
 use super::{
     attend::{Attending, attend},
-    pages::{PageId, Pool},
+    pages::{PageId, Pool, Rows},
     project::project,
 };
 use crate::Lease;
@@ -157,13 +157,19 @@ impl<'a> Step<'a> {
         v: &[f32],
     ) -> Vec<f32> {
         let memory = self.pool.layer_mut(layer);
+        let mut new = Vec::new();
         for (part, rows) in self.parts.iter().zip(&self.rows) {
-            for (at, row) in (part.seen..).zip(rows.clone()) {
-                let key = &k[row * heads.key_width()..(row + 1) * heads.key_width()];
-                let value = &v[row * heads.value_width()..(row + 1) * heads.value_width()];
-                memory.write(part.pages[at / PAGE], at % PAGE, key, value);
+            let (mut at, mut row) = (part.seen, rows.start);
+            while row < rows.end {
+                let (page, slot) = (part.pages[at / PAGE], at % PAGE);
+                let count = (PAGE - slot).min(rows.end - row);
+                let keys = &k[row * heads.key_width()..][..count * heads.key_width()];
+                let values = &v[row * heads.value_width()..][..count * heads.value_width()];
+                new.push(Rows { page, slot, keys, values });
+                (at, row) = (at + count, row + count);
             }
         }
+        memory.write(new);
         let memory = &*memory;
         let parts = self.parts.iter().zip(&self.rows).map(|(part, rows)| {
             let q = &q[rows.start * heads.query_width()..rows.end * heads.query_width()];

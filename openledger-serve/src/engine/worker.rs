@@ -7,11 +7,11 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, TryRecvError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use openledger_core::{Error, Result};
-use openledger_kernels::PAGE;
+use openledger_kernels::{PAGE, awake};
 use openledger_model::Model;
 
 use super::{
@@ -96,6 +96,7 @@ impl Worker {
                 Ok(job) => self.enqueue(job),
                 Err(_) => return false,
             }
+            self.gather();
         }
         loop {
             match self.inbox.try_recv() {
@@ -105,6 +106,17 @@ impl Worker {
                     return !self.running.is_empty() || self.queue.len() > 0;
                 }
             }
+        }
+    }
+
+    /// Takes in what comes together with the first.
+    fn gather(&mut self) {
+        let gather = self.options.gather.min(Duration::from_secs(1));
+        let until = Instant::now() + 4 * gather;
+        while self.queue.len() < self.options.max_running {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(job) = self.inbox.recv_timeout(gather.min(left)) else { return };
+            self.enqueue(job);
         }
     }
 
@@ -217,17 +229,13 @@ impl Worker {
             let draft = answer.draft();
             let draft = &draft[..draft.len().min(spare)];
             let &[.., last] = &running.job.tokens[..] else { continue };
-            if *count != 1
-                || running.table.len() + 1 != running.job.tokens.len()
-                || draft.is_empty()
-            {
+            if *count != 1 || running.pending() != 1 || draft.is_empty() {
                 continue;
             }
             running.draft.push(last);
             running.draft.extend(draft);
             spare -= draft.len();
             *count += draft.len();
-            self.stats.tokens_drafted += draft.len() as u64;
         }
     }
 
@@ -280,8 +288,7 @@ impl Worker {
             .map(|(running, &count)| part(running, count))
             .collect();
         let step = Step::new(self.model.network(), self.cache.pool_mut(), parts);
-        // On one of the threads that multiply: from outside of them every product would wake them up.
-        let found = rayon::scope(|_| step.run());
+        let found = awake(|| step.run());
         self.stats.steps += 1;
         self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;
         match found {
@@ -353,6 +360,7 @@ impl Worker {
             Ok(next)
         };
         let chosen = Lookup::follow(draft.get(1..).unwrap_or_default(), choose);
+        self.stats.tokens_drafted += draft.len().saturating_sub(1) as u64;
         self.stats.tokens_out += written;
         self.queue.charge(flow, u64::from(self.options.output_cost) * written);
         tokens.extend(chosen?);

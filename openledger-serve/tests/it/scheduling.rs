@@ -66,6 +66,29 @@ async fn cancelled_answers_leave_nothing_and_change_no_other() {
     assert!(stats.preemptions > 0 && stats.pages_cached <= stats.pages_total, "{stats:?}");
 }
 
+/// Three that come within a second of each other are one step; the engine does not wait for a fourth.
+#[tokio::test]
+async fn requests_that_come_together_begin_together() {
+    let gather = |gather| EngineOptions::default().with_max_running(3).with_gather(gather);
+    let request = |n| Generate::new(vec![n, 5, 6]).with_max_tokens(1).with_ignore_eos(true);
+    let engine = engine(gather(Duration::MAX));
+    let alone: Vec<_> = {
+        let engine = self::engine(gather(Duration::ZERO));
+        join_all((0..3).map(|n| ask(&engine, request(n)))).await
+    };
+    let mut streams = Vec::new();
+    for n in 0..3 {
+        streams.push(start(&engine, request(n)));
+        // Long enough for a step of the first alone.
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    for (stream, alone) in streams.into_iter().zip(alone) {
+        assert_eq!(stream.collect_all().await.unwrap().tokens, alone.tokens);
+    }
+    engine.drain().await;
+    assert_eq!(engine.stats().steps, 1);
+}
+
 #[tokio::test]
 async fn what_can_never_fit_is_refused_with_what_to_change() {
     let engine = engine_of(4, EngineOptions::default());

@@ -2,6 +2,7 @@ use openledger_kernels::{Heads, PageLayout};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::pages::Rows;
 
 fn cache(pages: usize, keeps: bool) -> Cache {
     let heads = [Heads::new(1, 1, 1), Heads::new(1, 1, 2).with_value_dim(1)];
@@ -42,8 +43,12 @@ impl Text {
         for at in self.table.len()..self.table.len() + more {
             let mark = self.mark(at);
             let page = self.table.pages()[at / PAGE];
-            cache.pool_mut().layer_mut(0).write(page, at % PAGE, &[mark], &[-mark]);
-            cache.pool_mut().layer_mut(1).write(page, at % PAGE, &[mark; 2], &[1.0]);
+            let slot = at % PAGE;
+            let layers = [(vec![mark], -mark), (vec![mark; 2], 1.0)];
+            for (layer, (keys, value)) in layers.iter().enumerate() {
+                let rows = Rows { page, slot, keys, values: &[*value] };
+                cache.pool_mut().layer_mut(layer).write(vec![rows]);
+            }
         }
         cache.wrote(&mut self.table, more, &self.tokens);
         true
