@@ -1,7 +1,7 @@
 //! The gradient of each operation, from the last to the first.
 
 use openledger_kernels::{
-    Arithmetic, Causal, Heads, Into, Mat, add_assign, dot, gemm, rms_norm_backward,
+    Arithmetic, Causal, Heads, Into, Mat, add_assign, awake, dot, gemm, rms_norm_backward,
     rms_norm_gain_backward, swiglu_backward,
 };
 
@@ -46,7 +46,7 @@ impl Tape<'_> {
                 pending.add(loss.hidden, loss.dhidden);
             }
         }
-        self.walk_back(&mut pending, gradients, 0);
+        awake(|| self.walk_back(&mut pending, gradients, 0));
     }
 
     /// Goes back through all nodes from `first` on.

@@ -11,8 +11,8 @@ mod gradients;
 
 use openledger_core::Result;
 use openledger_kernels::{
-    Arithmetic, Causal, Heads, Into, LabelLoss, Mat, Weight, add_assign, axpy, cross_entropy_each,
-    gemm, rms_norm, swiglu,
+    Arithmetic, Causal, Heads, Into, LabelLoss, Mat, Weight, add_assign, awake, axpy,
+    cross_entropy_each, gemm, rms_norm, swiglu,
 };
 
 pub use batch::Batch;
@@ -237,9 +237,9 @@ impl<'a> Tape<'a> {
     pub fn run(&mut self) -> Result<Rows> {
         let decoder = self.network.decoder();
         if !self.checkpointing {
-            return decoder.hidden(self);
+            return awake(|| decoder.hidden(self));
         }
-        decoder.run_around(self, |tape, block, x| {
+        let around = |tape: &mut Self, block, x: Rows| {
             // The last is gone back through before any is run again, so it costs no memory to keep.
             if block + 1 == decoder.layers() {
                 return decoder.run_block(block, tape, x);
@@ -249,7 +249,8 @@ impl<'a> Tape<'a> {
             let Node { value, rows, differentiable, .. } = tape.nodes.swap_remove(out.0);
             tape.nodes.truncate(first);
             Ok(tape.push(value, rows, differentiable, Step::Block { x: input, block }))
-        })
+        };
+        awake(|| decoder.run_around(self, around))
     }
 
     /// Returns the logits of all tokens, `[tokens, vocabulary]`.
@@ -333,7 +334,7 @@ impl<'a> Tape<'a> {
         &self,
         hidden: &Rows,
         labels: &[Option<u32>],
-        mut take: impl FnMut(&[usize], Mat<'_>, &mut [f32]),
+        mut take: impl FnMut(&[usize], Mat<'_>, &mut [f32]) + Send,
     ) {
         assert_eq!(labels.len(), self.batch.tokens().len(), "one label for each token");
         let node = &self.nodes[hidden.0];
@@ -341,7 +342,7 @@ impl<'a> Tape<'a> {
         let (head, arithmetic) = (self.head(), self.network.weights().arithmetic());
         let [vocabulary, _] = head.sizes();
         let labelled: Vec<usize> = (0..labels.len()).filter(|&row| labels[row].is_some()).collect();
-        for rows in labelled.chunks(LOSS_ROWS) {
+        let mut some = |rows: &[usize]| {
             let x: Vec<f32> = rows
                 .iter()
                 .flat_map(|row| &node.value[row * width..(row + 1) * width])
@@ -351,7 +352,8 @@ impl<'a> Tape<'a> {
             let mut logits = self.buffers.room(rows.len() * vocabulary);
             head.multiply(Into::Set(&mut logits), x, arithmetic);
             take(rows, x, &mut logits);
-        }
+        };
+        awake(|| labelled.chunks(LOSS_ROWS).for_each(&mut some));
     }
 
     /// Returns the experts chosen, for each layer that has some, token by token.
