@@ -6,7 +6,7 @@
 //! With `--threads` it also times training steps.
 #![expect(clippy::print_stdout, reason = "an app talks to its user")]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use clap::{Parser, ValueEnum};
 use openledger_core::{Error, Result, file};
@@ -70,15 +70,16 @@ fn run(options: &Options) -> Result<bool> {
     if !not_compared.is_empty() {
         println!("stored and not compared, being not there yet: {}", not_compared.join(", "));
     }
-    if let Some(seconds) = seconds {
-        println!("{seconds:.3} CPU seconds a step (median)");
+    if let Some([cpu, wall]) = seconds {
+        println!("{cpu:.3} CPU seconds a step, {wall:.3} by the clock (medians)");
     }
     if let Some(path) = &options.json {
         let report = json!({
             "case": options.case,
             "results": checks,
             "not_compared": not_compared,
-            "cpu_seconds_per_step": seconds,
+            "cpu_seconds_per_step": seconds.map(|[cpu, _]| cpu),
+            "seconds_per_step": seconds.map(|[_, wall]| wall),
             "peak_rss_mb": peak,
         });
         let report = serde_json::to_vec_pretty(&report)
@@ -88,25 +89,33 @@ fn run(options: &Options) -> Result<bool> {
     Ok(passed == checks.len())
 }
 
-/// Returns the median of the CPU seconds of some steps.
-fn time(options: &Options) -> Result<f64> {
+/// Returns the medians of the CPU seconds of some steps, and of their seconds by the clock.
+fn time(options: &Options) -> Result<[f64; 2]> {
+    if options.steps == 0 {
+        return Err(Error::invalid("`--steps` is 0: time 1"));
+    }
     let mut training = Training::open(&options.case, |network| match options.dtype {
         Dtype::F32 => network,
         Dtype::Bf16 => network.in_bf16(),
     })?
     .with_checkpointing(options.checkpointing);
     let warm_up = 2;
+    let clock = Instant::now();
     let progress = bar("timing", warm_up + options.steps);
-    let mut seconds = Vec::new();
+    let mut seconds = [Vec::new(), Vec::new()];
     for step in 0..warm_up + options.steps {
-        let begun = cpu_seconds();
+        let begun = [cpu_seconds(), clock.elapsed().as_secs_f64()];
         training.step()?;
+        let now = [cpu_seconds(), clock.elapsed().as_secs_f64()];
         if step >= warm_up {
-            seconds.push(cpu_seconds() - begun);
+            seconds.iter_mut().enumerate().for_each(|(n, all)| all.push(now[n] - begun[n]));
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied().ok_or_else(|| Error::invalid("`--steps` is 0"))
+    let median = |mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    };
+    Ok(seconds.map(median))
 }
