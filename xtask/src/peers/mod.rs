@@ -109,7 +109,8 @@ impl Peers {
             output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
         }
         if !bin.join(tool).exists() {
-            output(Command::new(bin.join("pip")).args(["install", "--quiet", package]))?;
+            let mut pip = Command::new(bin.join("pip"));
+            output(pip.args(["install", "--quiet", "--no-cache-dir", package]))?;
         }
         Ok(bin.join(tool))
     }
