@@ -159,7 +159,7 @@ impl World {
             [tried, unseen].map(|rows| rows.into_iter().map(|(_, row)| row).collect());
         let network = Arc::new(model.network().clone());
         let config = LoraConfig::default().with_rank(8, 16.0);
-        let start = Lora::init(&network, &config, 7)?.to_files(&network, &config).weights;
+        let start = Lora::init(&network, &config, 7)?.to_files(&network, &config).weights.into();
         Ok(Self { options, network, config, start, rows: rows.to_vec(), tried, unseen })
     }
 

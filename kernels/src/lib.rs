@@ -22,7 +22,7 @@ pub use attention::{Causal, Heads};
 pub use exp::{ln, pow};
 pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};
-pub use map::map_file;
+pub use map::{Apart, map_file};
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};
 pub use pages::{NewRows, PAGE, PageLayout, Paged, attend_pages, write_pages};
 pub use products::{Product, multiply_all};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use openledger_core::{AdapterId, B256, ContentHash, Error, ErrorKind, Result, file};
 
 /// The largest configuration read: 1 MiB.
@@ -16,7 +17,7 @@ pub struct AdapterFiles {
     /// `adapter_config.json`.
     pub config: Vec<u8>,
     /// `adapter_model.safetensors`.
-    pub weights: Vec<u8>,
+    pub weights: Bytes,
 }
 
 impl AdapterFiles {
@@ -26,8 +27,8 @@ impl AdapterFiles {
     pub const WEIGHTS: &'static str = "adapter_model.safetensors";
 
     /// Takes the bytes of both files.
-    pub const fn new(config: Vec<u8>, weights: Vec<u8>) -> Self {
-        Self { config, weights }
+    pub fn new(config: Vec<u8>, weights: impl Into<Bytes>) -> Self {
+        Self { config, weights: weights.into() }
     }
 
     /// Reads both files from `folder`.
@@ -38,7 +39,7 @@ impl AdapterFiles {
         let folder = folder.as_ref();
         Ok(Self {
             config: file::read(folder.join(Self::CONFIG), MAX_CONFIG)?,
-            weights: file::read(folder.join(Self::WEIGHTS), MAX_WEIGHTS)?,
+            weights: file::read(folder.join(Self::WEIGHTS), MAX_WEIGHTS)?.into(),
         })
     }
 

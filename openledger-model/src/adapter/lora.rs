@@ -156,7 +156,7 @@ impl Lora {
         let weights = write_safetensors(views, Dtype::F32);
         // A configuration that does not fit the network is written as it is.
         let config = config.per_expert(network).unwrap_or_else(|_| config.clone());
-        AdapterFiles { config: config.to_json(), weights }
+        AdapterFiles::new(config.to_json(), weights)
     }
 
     /// Reads `adapter_model.safetensors`.

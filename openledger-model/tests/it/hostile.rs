@@ -222,7 +222,7 @@ proptest! {
         for (field, value) in changes {
             config.insert(field.to_owned(), serde_json::from_str(value).unwrap());
         }
-        let mut weights = files.weights;
+        let mut weights = files.weights.to_vec();
         if let Some((place, byte)) = byte {
             let place = place.index(weights.len());
             weights[place] = byte;

@@ -19,7 +19,7 @@ fn plain() -> Server {
     let mut server = Server::default();
     for (name, files) in conformance::shelf() {
         server.put(&format!("/base/{name}/{CONFIG}"), files.config);
-        server.put(&format!("/base/{name}/{WEIGHTS}"), files.weights);
+        server.put(&format!("/base/{name}/{WEIGHTS}"), files.weights.into());
     }
     server
 }
@@ -35,7 +35,7 @@ fn hub() -> Server {
             server.put(&format!("/api/models/{name}/revision/{revision}"), info.clone().into());
         }
         server.put(&format!("/{name}/resolve/{COMMIT}/{CONFIG}"), files.config);
-        server.put(&format!("/{name}/resolve/{COMMIT}/{WEIGHTS}"), files.weights);
+        server.put(&format!("/{name}/resolve/{COMMIT}/{WEIGHTS}"), files.weights.into());
     }
     server
 }

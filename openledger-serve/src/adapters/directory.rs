@@ -8,13 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::Apart;
 use openledger_model::AdapterFiles;
 
 use super::{
-    AdapterName, AdapterSource, FileLimits, ListAdapters,
-    gate::Gate,
-    source::{AT_ONCE, not_found},
+    AdapterName, AdapterSource, FileLimits, ListAdapters, gate::Gate, source::not_found,
     thread::on_thread,
 };
 
@@ -79,7 +79,7 @@ impl Directory {
             let (weights, weights_read) =
                 self.read_file(name, AdapterFiles::WEIGHTS, limits, wanted)?;
             if before == [config_read, weights_read] && before == stamps()? {
-                return Ok(AdapterFiles::new(config, weights));
+                return Ok(AdapterFiles::new(config.to_vec(), weights));
             }
         }
         let message = format!("`{name}` is being replaced: its files changed while they were read");
@@ -92,7 +92,7 @@ impl Directory {
         file: &str,
         limits: FileLimits,
         wanted: &dyn Fn() -> bool,
-    ) -> Result<(Vec<u8>, Stamp)> {
+    ) -> Result<(Bytes, Stamp)> {
         let failed = |e: io::Error| failed(name, file, e);
         let path = self.find(name, file)?;
         let opened = File::open(&path).map_err(failed)?;
@@ -104,20 +104,18 @@ impl Directory {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         limits.check(name, file, found.len())?;
-        let most = limits.of(file);
-        let mut bytes = Vec::with_capacity(found.len().min(AT_ONCE) as usize);
-        let mut rest = opened.take(most.saturating_add(1));
+        let size = usize::try_from(found.len()).unwrap_or(usize::MAX);
+        let mut bytes = Apart::new(size).map_err(failed)?;
         loop {
             if !wanted() {
                 let message = format!("nobody waits for `{name}` any more");
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
-            if rest.by_ref().take(AT_A_TIME).read_to_end(&mut bytes).map_err(failed)? == 0 {
+            if bytes.read_from(&mut (&opened).take(AT_A_TIME)).map_err(failed)? == 0 {
                 break;
             }
         }
-        limits.check(name, file, bytes.len() as u64)?;
-        Ok((bytes, stamp))
+        Ok((bytes.freeze(), stamp))
     }
 
     /// Finds the file, which is a regular one below the root.

@@ -1,4 +1,7 @@
 //! A bound on how much is done at a time, and on how much waits for it.
+//!
+//! It keeps the threads on which it was done for who passes next: an allocator has a part of memory for each thread, and
+//! what many threads took one after the other stays in as many parts.
 
 use std::{
     collections::VecDeque,
@@ -7,6 +10,7 @@ use std::{
 
 use futures::channel::oneshot;
 use openledger_core::{Error, ErrorKind, Result};
+use rayon::ThreadPool;
 
 /// Lets a few pass at a time, first come, first served.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ struct State {
     free: usize,
     waiting: VecDeque<oneshot::Sender<Permit>>,
     max_waiting: usize,
+    /// Those that have nothing to do: no more than may pass.
+    threads: Vec<Arc<ThreadPool>>,
 }
 
 /// The right to work, until it is dropped.
@@ -25,7 +31,8 @@ pub(super) struct Permit(Option<Gate>);
 
 impl Gate {
     pub(super) fn new(free: usize, max_waiting: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free, waiting: VecDeque::new(), max_waiting })))
+        let (waiting, threads) = (VecDeque::new(), Vec::new());
+        Self(Arc::new(Mutex::new(State { free, waiting, max_waiting, threads })))
     }
 
     /// Waits for a permit.
@@ -54,6 +61,20 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Takes a thread that has nothing to do, if there is one.
+    pub(super) fn take_thread(&self) -> Option<Arc<ThreadPool>> {
+        self.0.as_ref()?.lock().threads.pop()
+    }
+
+    /// Leaves a thread to who passes next.
+    pub(super) fn leave_thread(&self, thread: Arc<ThreadPool>) {
+        if let Some(gate) = &self.0 {
+            gate.lock().threads.push(thread);
+        }
     }
 }
 

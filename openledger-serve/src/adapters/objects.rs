@@ -3,12 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{Error as ObjectError, ObjectMeta, ObjectStore, ObjectStoreExt, path::Path};
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::Apart;
 use openledger_model::AdapterFiles;
 
-use super::{AdapterName, AdapterSource, FileLimits, ListAdapters, source::AT_ONCE};
+use super::{AdapterName, AdapterSource, FileLimits, ListAdapters};
 
 /// The most objects that are looked at to list adapters.
 const MAX_OBJECTS: usize = 1 << 17;
@@ -44,27 +46,31 @@ impl Objects {
         name: &AdapterName,
         file: &str,
         limits: FileLimits,
-    ) -> Result<(Vec<u8>, ObjectMeta)> {
+    ) -> Result<(Bytes, ObjectMeta)> {
         let failed = |e| failed(name, file, e);
         let found = self.store.get(&self.path(name, file)).await.map_err(failed)?;
         let meta = found.meta.clone();
         limits.check(name, file, meta.size)?;
-        let mut bytes = Vec::with_capacity(meta.size.min(AT_ONCE) as usize);
+        let no_room = |e| {
+            let message = format!("no memory for the {} bytes of `{file}` of `{name}`", meta.size);
+            Error::new(ErrorKind::Unavailable, message).with_source(e)
+        };
+        let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
+        let (mut bytes, mut came) = (Apart::new(size).map_err(no_room)?, 0);
         let mut stream = found.into_stream();
         while let Some(more) = stream.next().await {
             let more = more.map_err(failed)?;
-            limits.check(name, file, (bytes.len() + more.len()) as u64)?;
-            bytes.extend_from_slice(&more);
+            came += more.len() as u64;
+            limits.check(name, file, came)?;
+            let mut more = &more[..];
+            while bytes.read_from(&mut more).map_err(no_room)? > 0 {}
         }
-        if bytes.len() as u64 != meta.size {
-            let message = format!(
-                "`{file}` of `{name}` was cut after {} of {} bytes",
-                bytes.len(),
-                meta.size
-            );
+        if came != meta.size {
+            let message =
+                format!("{came} bytes came of `{file}` of `{name}`, which has {}", meta.size);
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        Ok((bytes, meta))
+        Ok((bytes.freeze(), meta))
     }
 
     async fn look(&self, name: &AdapterName, file: &str) -> Result<ObjectMeta> {
@@ -86,7 +92,7 @@ impl AdapterSource for Objects {
             let message = format!("`{name}` is being replaced: it changed while it was read");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        Ok(AdapterFiles::new(config, weights))
+        Ok(AdapterFiles::new(config.to_vec(), weights))
     }
 }
 

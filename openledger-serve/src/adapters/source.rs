@@ -8,9 +8,6 @@ use openledger_model::AdapterFiles;
 
 use super::AdapterName;
 
-/// The most memory taken because a source says that a file is large: 64 MiB. More is taken as it comes.
-pub(super) const AT_ONCE: u64 = 64 << 20;
-
 /// A place that adapters are fetched from by name. Implement this; give it to [`Sources`](super::Sources).
 ///
 /// # Contract

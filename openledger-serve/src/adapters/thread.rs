@@ -1,13 +1,14 @@
 //! Work that blocks, on threads of its own.
 //!
 //! Loading must not wait on the engine's thread, nor on the pool its arithmetic runs on, nor on the
-//! executor's threads; and no executor is asked for. A load takes milliseconds and a thread some
-//! microseconds, so each piece of work gets a new one. It is a pool of one thread: what multiplies there
+//! executor's threads; and no executor is asked for. A thread is a pool of one: what multiplies there
 //! would otherwise do so on the pool of the whole process, which is the engine's.
+
+use std::sync::Arc;
 
 use futures::channel::oneshot;
 use openledger_core::{Error, ErrorKind, Result};
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::gate::Permit;
 
@@ -18,29 +19,34 @@ pub(super) async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (done, result) = oneshot::channel();
-    let run = move || {
-        let result = work(&|| !done.is_canceled());
-        // Who is told finds the place free.
-        drop(permit);
-        // Whoever waited may have left.
-        drop(done.send(result));
-    };
     {
-        let thread = ThreadPoolBuilder::new()
-            .num_threads(1)
-            .thread_name(|_| "openledger-load".to_owned())
-            // Whoever waits hears of it, and nobody else.
-            .panic_handler(|_| {})
-            .build();
-        let no_thread = |e| {
-            Error::new(ErrorKind::Unavailable, "no thread to load an adapter on").with_source(e)
-        };
-        // Dropped, the pool ends when its work has.
-        thread.map_err(no_thread)?.spawn(run);
+        let thread = permit.take_thread().map_or_else(new_thread, Ok)?;
+        let here = Arc::clone(&thread);
+        thread.spawn(move || {
+            let result = work(&|| !done.is_canceled());
+            // Who is told finds the place free, and who takes it the thread.
+            permit.leave_thread(here);
+            drop(permit);
+            // Whoever waited may have left.
+            drop(done.send(result));
+        });
     }
     let stopped =
         |_| Error::new(ErrorKind::Unavailable, "loading an adapter was cut off by a panic");
     result.await.map_err(stopped)?
+}
+
+/// Starts a thread that ends with the last who holds it.
+fn new_thread() -> Result<Arc<ThreadPool>> {
+    let thread = ThreadPoolBuilder::new()
+        .num_threads(1)
+        .thread_name(|_| "openledger-load".to_owned())
+        // Whoever waits hears of it, and nobody else.
+        .panic_handler(|_| {})
+        .build();
+    let no_thread =
+        |e| Error::new(ErrorKind::Unavailable, "no thread to load an adapter on").with_source(e);
+    thread.map(Arc::new).map_err(no_thread)
 }
 
 #[cfg(test)]
@@ -79,8 +85,12 @@ mod tests {
             Ok((rayon::current_thread_index(), rayon::current_num_threads()))
         }));
         assert_eq!(pool.unwrap(), (Some(0), 1));
+        // The next has the same thread; a new one comes after a panic.
+        let here = || block_on(on_thread(permit(), |_| Ok(std::thread::current().id()))).unwrap();
+        let first = here();
+        assert_eq!(here(), first);
         let panics = on_thread::<()>(permit(), |_| panic!("a bug in what loads"));
         assert_eq!(block_on(panics).unwrap_err().kind(), ErrorKind::Unavailable);
-        permit();
+        assert_ne!(here(), first);
     }
 }

@@ -22,7 +22,7 @@ const CONFIG: &str = AdapterFiles::CONFIG;
 const WEIGHTS: &str = AdapterFiles::WEIGHTS;
 
 async fn put(store: &dyn ObjectStore, folder: &str, files: AdapterFiles) {
-    for (file, bytes) in [(CONFIG, files.config), (WEIGHTS, files.weights)] {
+    for (file, bytes) in [(CONFIG, files.config), (WEIGHTS, files.weights.into())] {
         store.put(&Path::from(format!("{folder}/{file}")), bytes.into()).await.unwrap();
     }
 }

@@ -49,8 +49,11 @@ fn domain() -> Domain {
 fn host() -> (Host, Arc<AtomicU64>, LoraConfig, Vec<u8>) {
     let model = testing::tiny(1).unwrap();
     let config = LoraConfig::default().with_rank(4, 8.0);
-    let start =
-        Lora::init(model.network(), &config, 7).unwrap().to_files(model.network(), &config).weights;
+    let start: Vec<u8> = Lora::init(model.network(), &config, 7)
+        .unwrap()
+        .to_files(model.network(), &config)
+        .weights
+        .into();
     let terms =
         Federation::new(B256::repeat_byte(2), domain(), [3, 4, 5].map(|b| key(b).address()))
             .with_rounds(3, 2)

@@ -104,7 +104,7 @@ impl Run for CandleRun {
             let var: Vec<f32> = var.flatten_all().and_then(|var| var.to_vec1()).map_err(failed)?;
             part.copy_from_slice(&var);
         }
-        Ok(lora.to_files(&self.network, &self.config).weights)
+        Ok(lora.to_files(&self.network, &self.config).weights.into())
     }
 }
 

@@ -86,7 +86,7 @@ impl Learner {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<u8> {
-        self.lora.to_files(&self.network, &self.config).weights
+        self.lora.to_files(&self.network, &self.config).weights.into()
     }
 
     /// Checks that each layer's `B` gets a gradient (`A`'s is zero while `B` is). An expert may get

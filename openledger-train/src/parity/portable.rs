@@ -42,7 +42,7 @@ pub(super) fn adapter(network: &Network, config: &LoraConfig, start: Start) -> R
             pair.b.iter_mut().zip(unit(&b)).for_each(|(b, v)| *b = 0.05 * v);
         }
     }
-    Ok(lora.to_files(network, config).weights)
+    Ok(lora.to_files(network, config).weights.into())
 }
 
 /// Numbers in [-1, 1).

@@ -204,12 +204,12 @@ impl Curve {
             Kind::Dora => {
                 let config = config.with_dora(true);
                 let start = dora(case, &config)?.to_files(&network, &config);
-                (network, config, start.weights)
+                (network, config, start.weights.into())
             }
             Kind::Pissa => {
                 let (base, start) = Lora::pissa(&network, &config)?;
                 let start = start.to_files(&base, &config);
-                (Arc::new(base), config, start.weights)
+                (Arc::new(base), config, start.weights.into())
             }
         };
         let mut run = Native.start(network, &config, optimiser, &start)?;

@@ -51,7 +51,8 @@ impl World {
         let model = testing::tiny(1).unwrap();
         let network = Arc::new(model.network().clone());
         let config = LoraConfig::default().with_rank(4, 8.0);
-        let start = Lora::init(&network, &config, 7).unwrap().to_files(&network, &config).weights;
+        let start =
+            Lora::init(&network, &config, 7).unwrap().to_files(&network, &config).weights.into();
         let rows: Vec<Tokens> = (0..60u32)
             .map(|i| {
                 let text = format!("{} and {} is {}", i % 7, i / 7, i % 7 + i / 7);
