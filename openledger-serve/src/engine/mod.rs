@@ -42,6 +42,7 @@ use futures::channel::{mpsc::unbounded, oneshot};
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{PAGE, PageLayout};
 use openledger_model::Model;
+use rayon::ThreadPoolBuilder;
 use tower::Service;
 
 use crate::{
@@ -57,6 +58,8 @@ use job::{Job, Task};
 use pages::pages_for;
 use queue::Flow;
 use worker::Worker;
+
+const MAX_THREADS: usize = 1024;
 
 /// A handle on an engine; clones share it. The engine's thread ends with the last handle and
 /// stream, and sleeps when there is nothing to do.
@@ -90,17 +93,30 @@ impl Engine {
     /// Starts an engine on a thread of its own.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens; [`ErrorKind::Limit`] if
-    /// the system has no such memory;
+    /// [`ErrorKind::Invalid`] if the cache holds not even a page of 16 tokens, or for more than 1,024
+    /// threads; [`ErrorKind::Limit`] if the system has no such memory;
     /// [`ErrorKind::Unavailable`] if the system gives no thread.
     pub fn start(model: Arc<Model>, options: EngineOptions) -> Result<Self> {
+        let threads = options.threads;
+        if threads > MAX_THREADS {
+            let message = format!("{threads} threads: an engine has at most {MAX_THREADS}");
+            return Err(Error::invalid(message));
+        }
         let (engine, worker) = Self::assemble(model, options)?;
+        let work: Box<dyn FnOnce() + Send> = if threads == 0 {
+            Box::new(move || worker.run())
+        } else {
+            let pool = ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(|n| format!("openledger-engine-{n}"))
+                .build()
+                .map_err(no_thread)?;
+            Box::new(move || pool.install(|| worker.run()))
+        };
         std::thread::Builder::new()
             .name("openledger-engine".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "no thread for an engine").with_source(e)
-            })?;
+            .spawn(work)
+            .map_err(no_thread)?;
         Ok(engine)
     }
 
@@ -264,6 +280,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn no_thread(e: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unavailable, "no thread for an engine").with_source(e)
 }
 
 fn stopped() -> Error {

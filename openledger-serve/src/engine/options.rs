@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
+    /// Threads that compute, this engine's own; 0 for the pool of the process, which it then shares.
+    pub threads: usize,
     /// Requests that run at a time; at least one does.
     pub max_running: usize,
     /// Requests taken in all, running and waiting; more are refused.
@@ -42,11 +44,12 @@ pub struct EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// 32 running, 1,024 in all and of a tenant, steps of 256 tokens, 1 GiB of cache shared by
+    /// The threads of the process, 32 running, 1,024 in all and of a tenant, steps of 256 tokens, 1 GiB of cache shared by
     /// prefix, no drafts, a millisecond for requests that come together, 32 skips; a token written counts
     /// twice one that is read.
     fn default() -> Self {
         Self {
+            threads: 0,
             max_running: 32,
             max_queued: 1024,
             max_tenant_queued: 1024,
@@ -65,6 +68,13 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
+    /// Returns this with so many threads of its own.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Returns this with another number of requests that run at a time, at least one.
     #[must_use]
     pub fn with_max_running(mut self, max_running: usize) -> Self {

@@ -90,6 +90,24 @@ async fn requests_that_come_together_begin_together() {
 }
 
 #[tokio::test]
+async fn an_engine_with_threads_of_its_own_answers_as_one_without() {
+    let request = |n| Generate::new(vec![n, 5, 6]).with_max_tokens(20).with_ignore_eos(true);
+    let answers = async |threads| {
+        let engine = engine(EngineOptions::default().with_threads(threads));
+        join_all((0..4).map(|n| ask(&engine, request(n)))).await
+    };
+    let shared = answers(0).await;
+    for threads in [1, 3] {
+        for (own, shared) in answers(threads).await.iter().zip(&shared) {
+            assert_eq!(own.tokens, shared.tokens);
+        }
+    }
+    let too_many = EngineOptions::default().with_threads(usize::MAX);
+    let refused = Engine::start(Arc::new(testing::tiny(3).unwrap()), too_many);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
 async fn what_can_never_fit_is_refused_with_what_to_change() {
     let engine = engine_of(4, EngineOptions::default());
     let request = |read, write| Generate::new(vec![1; read]).with_max_tokens(write);
