@@ -116,31 +116,37 @@ pub(super) fn pack_right<E: Element>(
     }
     let matrix = b.matrix();
     if b.transposed {
-        let mut spare = vec![0.0; depth.len()];
-        for (index, col) in cols.enumerate() {
-            let column = matrix.look(col, depth.start, &mut spare);
-            let target = &mut panels[index / width * panel..][..panel];
-            let lane = target[index % width..].iter_mut().step_by(width);
-            lane.zip(column.chunks(E::STEP)).for_each(|(element, group)| *element = join(group));
+        let mut spare = vec![0.0; TOGETHER * depth.len()];
+        for (index, panel) in
+            panels.chunks_exact_mut(panel).take(cols.len().div_ceil(width)).enumerate()
+        {
+            let first = cols.start + index * width;
+            let rows = first..cols.end.min(first + width);
+            interleave(panel, width, E::STEP, matrix, rows, depth.clone(), &mut spare, join);
         }
-    } else {
-        let mut spare = [vec![0.0; cols.len()], vec![0.0; (E::STEP - 1) * cols.len()]];
-        let nothing = vec![0.0; (E::STEP - 1) * cols.len()];
-        for (step, row) in depth.clone().step_by(E::STEP).enumerate() {
-            let [one, other] = &mut spare;
-            let first = matrix.look(row, cols.start, one);
-            // Of an odd number of rows the last has no neighbour; in `f32` none has.
-            let second = match E::STEP {
-                1 => first,
-                _ if row + 1 < depth.end => matrix.look(row + 1, cols.start, other),
-                _ => &nothing,
-            };
-            let pieces = first.chunks(width).zip(second.chunks(width));
-            for (panel, (first, second)) in panels.chunks_exact_mut(panel).zip(pieces) {
-                let target = panel[step * width..].iter_mut();
-                for (element, (first, second)) in target.zip(first.iter().zip(second)) {
-                    *element = E::join(*first, *second);
-                }
+        return;
+    }
+    let wide = cols.len();
+    let mut spare = vec![0.0; BURST * E::STEP * wide];
+    let nothing = vec![0.0; wide];
+    for (burst, part) in super::blocks(depth.len(), BURST * E::STEP).enumerate() {
+        let part = depth.start + part.start..depth.start + part.end;
+        let mut spares = spare.chunks_exact_mut(wide);
+        let rows: Vec<&[f32]> = part
+            .map(|row| matrix.look(row, cols.start, spares.next().expect("one for each")))
+            .collect();
+        for (index, panel) in panels.chunks_exact_mut(panel).take(wide.div_ceil(width)).enumerate()
+        {
+            let lanes = index * width..wide.min((index + 1) * width);
+            let target = panel[burst * BURST * width..].chunks_exact_mut(width);
+            for (target, rows) in target.zip(rows.chunks(E::STEP)) {
+                // Of an odd number of rows the last has no neighbour; in `f32` none has.
+                let second = rows.get(1).copied().unwrap_or(&nothing);
+                let pairs = rows[0][lanes.clone()].iter().zip(&second[lanes.clone()]);
+                target
+                    .iter_mut()
+                    .zip(pairs)
+                    .for_each(|(to, (one, other))| *to = E::join(*one, *other));
             }
         }
     }
@@ -157,38 +163,52 @@ pub(super) fn pack_left<E: Element>(
     let steps = depth.len().div_ceil(E::STEP);
     let mut spare = vec![0.0; TOGETHER * depth.len()];
     for (panel, target) in panels.chunks_mut(height * steps).enumerate() {
-        let first = rows.start + panel * height;
-        let used = target.len() / steps;
-        let mut r = 0;
-        // Several rows at a time, so that neighbours are written together.
-        while r + TOGETHER <= used {
-            let mut spares = spare.chunks_exact_mut(depth.len());
-            let rows: [&[f32]; TOGETHER] = std::array::from_fn(|row| {
-                let spare = spares.next().expect("one for each");
-                a.look(first + r + row, depth.start, spare)
-            });
-            let [one, two, three, four] = rows.map(|row| row.chunks(E::STEP));
-            let places = target.chunks_exact_mut(used).map(|column| &mut column[r..r + TOGETHER]);
-            for (place, (((a, b), c), d)) in places.zip(one.zip(two).zip(three).zip(four)) {
-                place.copy_from_slice(&[
-                    factor::<E>(a),
-                    factor::<E>(b),
-                    factor::<E>(c),
-                    factor::<E>(d),
-                ]);
-            }
-            r += TOGETHER;
-        }
-        for r in r..used {
-            let row = a.look(first + r, depth.start, &mut spare[..depth.len()]);
-            let column = target[r..].iter_mut().step_by(used);
-            column.zip(row.chunks(E::STEP)).for_each(|(place, group)| *place = factor::<E>(group));
-        }
+        let (first, used) = (rows.start + panel * height, target.len() / steps);
+        let rows = first..first + used;
+        interleave(target, used, E::STEP, &a, rows, depth.clone(), &mut spare, factor::<E>);
     }
 }
 
-/// Rows of a left-hand matrix that are packed together.
+/// Writes rows as columns `width` apart, `step` elements of a row joined to one; `spare` holds [`TOGETHER`] rows.
+#[expect(clippy::too_many_arguments, reason = "what both operands are packed by")]
+fn interleave<T: Copy>(
+    target: &mut [T],
+    width: usize,
+    step: usize,
+    matrix: &dyn ReadRows,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    spare: &mut [f32],
+    join: impl Fn(&[f32]) -> T,
+) {
+    let mut lane = 0;
+    // Several at a time, so that neighbours are written together.
+    while lane + TOGETHER <= rows.len() {
+        let mut spares = spare.chunks_exact_mut(depth.len());
+        let rows: [&[f32]; TOGETHER] = std::array::from_fn(|row| {
+            let spare = spares.next().expect("one for each");
+            matrix.look(rows.start + lane + row, depth.start, spare)
+        });
+        let [one, two, three, four] = rows.map(|row| row.chunks(step));
+        let places =
+            target.chunks_exact_mut(width).map(|column| &mut column[lane..lane + TOGETHER]);
+        for (place, (((a, b), c), d)) in places.zip(one.zip(two).zip(three).zip(four)) {
+            place.copy_from_slice(&[join(a), join(b), join(c), join(d)]);
+        }
+        lane += TOGETHER;
+    }
+    for lane in lane..rows.len() {
+        let row = matrix.look(rows.start + lane, depth.start, &mut spare[..depth.len()]);
+        let column = target[lane..].iter_mut().step_by(width);
+        column.zip(row.chunks(step)).for_each(|(place, group)| *place = join(group));
+    }
+}
+
+/// Rows that are packed together where they become columns.
 const TOGETHER: usize = 4;
+/// Steps that are packed together where rows stay rows: what a panel gets lies side by side, and panels
+/// of a whole depth compete for the same few places in the cache.
+const BURST: usize = 16;
 
 fn join<E: Element>(group: &[f32]) -> E {
     E::join(group[0], group.get(1).copied().unwrap_or(0.0))

@@ -27,7 +27,9 @@ use crate::{
     weights::Param,
 };
 
-/// Rows of logits computed at a time: for a large vocabulary all at once would not fit.
+/// Logits computed at a time, and the fewest rows of them: for a large vocabulary all at once would not fit, and
+/// the head's matrix is read once for each time.
+const LOGITS: usize = 1 << 22;
 const LOSS_ROWS: usize = 128;
 
 /// What gets a gradient.
@@ -353,7 +355,8 @@ impl<'a> Tape<'a> {
             head.multiply(Into::Set(&mut logits), x, arithmetic);
             take(rows, x, &mut logits);
         };
-        awake(|| labelled.chunks(LOSS_ROWS).for_each(&mut some));
+        let at_once = LOSS_ROWS.max(LOGITS / vocabulary);
+        awake(|| labelled.chunks(at_once).for_each(&mut some));
     }
 
     /// Returns the experts chosen, for each layer that has some, token by token.
