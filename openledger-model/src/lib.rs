@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
+mod buffers;
 mod chat;
 mod config;
 mod decoder;
@@ -25,6 +26,7 @@ pub use adapter::{
     Adapter, AdapterFiles, Combine, Composed, Direction, Election, Lora, LoraConfig, Pair, Part,
     Patterns, Saved, Selection, Start, Table, Targets,
 };
+pub use buffers::{Buffer, Buffers};
 pub use chat::{Chat, ChatTemplate, Message, Rendered};
 pub use config::{RopeConfig, RopeScaling};
 pub use decoder::Decoder;
@@ -34,7 +36,7 @@ pub use model::{Model, ModelFiles};
 pub use network::Network;
 pub use ops::{Attention, Gated, Latent, Linear, Mixture, Ops};
 pub use router::{Chosen, Groups, Router, Scoring};
-pub use tape::{Batch, Buffers, Gradients, Tape, Trainable};
+pub use tape::{Batch, Gradients, Tape, Trainable};
 pub use template::Template;
 pub use tokenizer::{DataTokenizer, TextStream, Tokenizer};
 pub use tokens::Tokens;

@@ -189,7 +189,11 @@ impl<'a> Out<'a> {
             // SAFETY: the assertion above.
             unsafe {
                 let from = self.data.add(corner + row * stride);
-                std::ptr::copy_nonoverlapping(from, tile.as_mut_ptr(), cols);
+                // Of a number known beforehand no call is made to copy.
+                match cols == N {
+                    true => *tile = from.cast::<[f32; N]>().read_unaligned(),
+                    false => std::ptr::copy_nonoverlapping(from, tile.as_mut_ptr(), cols),
+                }
             }
         }
     }
@@ -208,7 +212,10 @@ impl<'a> Out<'a> {
             // SAFETY: the assertion above.
             unsafe {
                 let to = self.data.add(corner + row * stride);
-                std::ptr::copy_nonoverlapping(tile.as_ptr(), to, cols);
+                match cols == N {
+                    true => to.cast::<[f32; N]>().write_unaligned(*tile),
+                    false => std::ptr::copy_nonoverlapping(tile.as_ptr(), to, cols),
+                }
             }
         }
     }

@@ -6,7 +6,6 @@
 
 mod backward;
 mod batch;
-mod buffers;
 mod gradients;
 
 use openledger_core::Result;
@@ -16,12 +15,10 @@ use openledger_kernels::{
 };
 
 pub use batch::Batch;
-use buffers::Buffer;
-pub use buffers::Buffers;
 pub use gradients::Gradients;
 
 use crate::{
-    Direction, Lora, Network, Saved,
+    Buffer, Buffers, Direction, Lora, Network, Saved,
     ops::{Attention, Latent, Linear, Mixture, Ops},
     router::{Chosen, Router},
     weights::Param,

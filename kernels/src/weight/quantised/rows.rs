@@ -84,8 +84,13 @@ vectorised! {
             // What is no number must not become zero.
             *scale = if most.is_finite() { most / 127.0 } else { f32::NAN };
             let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-            *codes = x.map(|x| (x * inverse + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i8);
-            let sum: i32 = codes.map(i32::from).iter().sum();
+            // Loops, because what `map` calls would not be vectorised with this.
+            let mut sum = 0;
+            for (code, x) in codes.iter_mut().zip(x) {
+                let nearest = (x * inverse + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits());
+                *code = nearest as i8;
+                sum += i32::from(*code);
+            }
             *offset = bias * sum;
         }
     }

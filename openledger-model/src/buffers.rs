@@ -9,7 +9,7 @@ use std::{
 /// Memory that passes over batches of one size use one after another.
 ///
 /// What is new costs the system work for every page, and zeros that nobody reads: a fifth of a
-/// training step. Clones share the memory; it is given back when the last is dropped.
+/// training step, and a twentieth of a server's. Clones share the memory; it is given back when the last is dropped.
 ///
 /// # Examples
 /// ```
@@ -32,17 +32,17 @@ use std::{
 #[derive(Clone, Default)]
 pub struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
-/// A list of numbers whose memory goes back to [`Buffers`].
+/// A list of numbers whose memory goes back to the [`Buffers`] it is from.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub struct Buffer {
     numbers: Vec<f32>,
     len: usize,
     home: Option<Buffers>,
 }
 
 impl Buffers {
-    /// Returns so many numbers, whatever they are.
-    pub(super) fn room(&self, len: usize) -> Buffer {
+    /// Returns so many numbers, whatever they are: for what is written whole.
+    pub fn room(&self, len: usize) -> Buffer {
         let mut free = self.free();
         let fits = free.partition_point(|numbers| numbers.len() < len);
         let numbers = match free.get(fits) {
@@ -60,14 +60,14 @@ impl Buffers {
     }
 
     /// Returns zeros.
-    pub(super) fn zeros(&self, len: usize) -> Buffer {
+    pub fn zeros(&self, len: usize) -> Buffer {
         let mut zeros = self.room(len);
         zeros.fill(0.0);
         zeros
     }
 
     /// Returns the same numbers again.
-    pub(super) fn copy(&self, numbers: &[f32]) -> Buffer {
+    pub fn copy(&self, numbers: &[f32]) -> Buffer {
         let mut copy = self.room(numbers.len());
         copy.copy_from_slice(numbers);
         copy
