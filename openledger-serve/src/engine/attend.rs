@@ -1,6 +1,7 @@
 //! Attention of a step's rows to the pages of their sequences.
 
 use openledger_kernels::{Heads, PAGE, Paged, attend_pages};
+use openledger_model::{Buffer, Buffers};
 
 use super::pages::{Layer, PageId};
 
@@ -12,7 +13,12 @@ pub(super) struct Attending<'a> {
 }
 
 /// Returns what rows of some sequences find, one after another.
-pub(super) fn attend(layer: &Layer, sequences: &[Attending<'_>], heads: Heads) -> Vec<f32> {
+pub(super) fn attend(
+    layer: &Layer,
+    buffers: &Buffers,
+    sequences: &[Attending<'_>],
+    heads: Heads,
+) -> Buffer {
     let mut rows = 0;
     let sequences = sequences.iter().map(|&Attending { q, pages, seen }| {
         rows += q.len() / heads.query_width();
@@ -20,7 +26,7 @@ pub(super) fn attend(layer: &Layer, sequences: &[Attending<'_>], heads: Heads) -
         Paged { q, pages: pages.iter().map(|&page| layer.page(page)).collect(), seen }
     });
     let sequences: Vec<Paged<'_>> = sequences.collect();
-    let mut out = vec![0.0; rows * heads.out_width()];
+    let mut out = buffers.room(rows * heads.out_width());
     attend_pages(&mut out, &sequences, heads, layer.layout());
     out
 }

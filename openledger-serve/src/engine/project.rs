@@ -3,17 +3,18 @@
 use std::ops::Range;
 
 use openledger_kernels::{Into, Mat, Packed, Product, add_assign, multiply_all};
-use openledger_model::{Linear, Network};
+use openledger_model::{Buffer, Buffers, Linear, Network};
 
 use crate::{Lease, lease::Site};
 
 /// Multiplies rows `x`, of which those of `groups` have adapters, by layers that read the same rows.
 pub(super) fn project<const N: usize>(
     network: &Network,
+    buffers: &Buffers,
     x: &[f32],
     linears: [&Linear; N],
     groups: &[(&Lease, Range<usize>)],
-) -> [Vec<f32>; N] {
+) -> [Buffer; N] {
     let weights = network.weights();
     let [_, inputs] = network.sizes(linears[0].weight);
     let count = x.len() / inputs;
@@ -21,10 +22,10 @@ pub(super) fn project<const N: usize>(
         |of: &Range<usize>| Mat::new(&x[of.start * inputs..of.end * inputs], of.len(), inputs);
     let mut results = linears.map(|linear| {
         let [outputs, _] = network.sizes(linear.weight);
-        vec![0.0; count * outputs]
+        buffers.room(count * outputs)
     });
     let mut groups: Vec<Lowered<'_, N>> =
-        groups.iter().filter_map(|(lease, of)| Lowered::new(lease, linears, of)).collect();
+        groups.iter().filter_map(|(lease, of)| Lowered::new(lease, linears, of, buffers)).collect();
 
     // Rows are lowered beside the base's products, and raised onto the results of those.
     let base = results.iter_mut().zip(linears).map(|(y, linear)| {
@@ -65,14 +66,19 @@ struct Lowered<'a, const N: usize> {
     sites: [Option<&'a Site>; N],
     down: &'a Packed,
     /// `[rows, ranks of all sites]`.
-    lowered: Vec<f32>,
+    lowered: Buffer,
 }
 
 impl<'a, const N: usize> Lowered<'a, N> {
-    fn new(lease: &'a Lease, linears: [&Linear; N], of: &Range<usize>) -> Option<Self> {
+    fn new(
+        lease: &'a Lease,
+        linears: [&Linear; N],
+        of: &Range<usize>,
+        buffers: &Buffers,
+    ) -> Option<Self> {
         let sites = linears.map(|linear| lease.at(linear.weight));
         let down = lease.down(sites.into_iter().flatten().next()?);
-        Some(Self { of: of.clone(), sites, down, lowered: vec![0.0; of.len() * down.cols()] })
+        Some(Self { of: of.clone(), sites, down, lowered: buffers.room(of.len() * down.cols()) })
     }
 
     fn scale(&mut self) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use openledger_core::Result;
 use openledger_kernels::{Arithmetic, Heads, Into, Mat, PAGE, add_assign, axpy, rms_norm, swiglu};
 use openledger_model::{
-    Attention, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
+    Attention, Buffer, Buffers, Gated, Latent, Linear, Mixture, Network, Ops, Param, Router, Saved,
 };
 
 use super::{
@@ -35,7 +35,7 @@ pub(super) struct Part<'a> {
 #[derive(Debug)]
 pub(super) struct Found {
     /// `[rows asked, vocabulary]`.
-    pub(super) logits: Vec<f32>,
+    pub(super) logits: Buffer,
     /// `[rows asked, width]`.
     pub(super) hidden: Vec<f32>,
 }
@@ -46,6 +46,8 @@ pub(super) struct Found {
 pub(super) struct Step<'a> {
     network: &'a Network,
     pool: &'a mut Pool,
+    /// Memory of earlier steps.
+    buffers: &'a Buffers,
     parts: Vec<Part<'a>>,
     /// Rows of each part.
     rows: Vec<Range<usize>>,
@@ -55,10 +57,16 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn new(network: &'a Network, pool: &'a mut Pool, parts: Vec<Part<'a>>) -> Self {
+    pub(super) fn new(
+        network: &'a Network,
+        pool: &'a mut Pool,
+        buffers: &'a Buffers,
+        parts: Vec<Part<'a>>,
+    ) -> Self {
         let mut step = Self {
             network,
             pool,
+            buffers,
             parts: Vec::new(),
             rows: Vec::new(),
             positions: Vec::new(),
@@ -98,11 +106,11 @@ impl<'a> Step<'a> {
     }
 
     /// Multiplies the hidden states of those that are asked by the head, or by a part's own.
-    fn logits(&self, asked: &[f32], width: usize) -> Vec<f32> {
+    fn logits(&self, asked: &[f32], width: usize) -> Buffer {
         let (head, weights) = (self.network.decoder().head().weight, self.network.weights());
         let [vocabulary, _] = self.network.sizes(head);
         let count = asked.len() / width;
-        let mut logits = vec![0.0; count * vocabulary];
+        let mut logits = self.buffers.room(count * vocabulary);
         if count > 0 {
             weights.multiply(head, Into::Set(&mut logits), Mat::new(asked, count, width));
         }
@@ -124,7 +132,7 @@ impl<'a> Step<'a> {
     }
 
     /// Runs an expert over the rows of some tokens, which ascend.
-    fn expert(&self, expert: &Gated, x: &[f32], tokens: &[usize]) -> Vec<f32> {
+    fn expert(&self, expert: &Gated, x: &[f32], tokens: &[usize]) -> Buffer {
         let place = |token: usize| tokens.partition_point(|&other| other < token);
         let groups: Vec<(&Lease, Range<usize>)> = self
             .groups
@@ -132,11 +140,17 @@ impl<'a> Step<'a> {
             .map(|(lease, rows)| (*lease, place(rows.start)..place(rows.end)))
             .filter(|(_, rows)| !rows.is_empty())
             .collect();
-        let [gate, up] = project(self.network, x, [&expert.gate, &expert.up], &groups);
-        let mut gated = vec![0.0; gate.len()];
-        swiglu(&mut gated, &gate, &up);
-        let [result] = project(self.network, &gated, [&expert.down], &groups);
+        let [gate, up] =
+            project(self.network, self.buffers, x, [&expert.gate, &expert.up], &groups);
+        let gated = self.gated(&gate, &up);
+        let [result] = project(self.network, self.buffers, &gated, [&expert.down], &groups);
         result
+    }
+
+    fn gated(&self, gate: &[f32], up: &[f32]) -> Buffer {
+        let mut out = self.buffers.room(gate.len());
+        swiglu(&mut out, gate, up);
+        out
     }
 
     /// Calls `turn` with the rows of each part and their positions.
@@ -155,7 +169,7 @@ impl<'a> Step<'a> {
         q: &[f32],
         k: &[f32],
         v: &[f32],
-    ) -> Vec<f32> {
+    ) -> Buffer {
         let memory = self.pool.layer_mut(layer);
         let mut new = Vec::new();
         for (part, rows) in self.parts.iter().zip(&self.rows) {
@@ -175,14 +189,14 @@ impl<'a> Step<'a> {
             let q = &q[rows.start * heads.query_width()..rows.end * heads.query_width()];
             Attending { q, pages: part.pages, seen: part.seen + rows.len() }
         });
-        attend(memory, &parts.collect::<Vec<_>>(), heads)
+        attend(memory, self.buffers, &parts.collect::<Vec<_>>(), heads)
     }
 }
 
 impl Ops for Step<'_> {
-    type Rows = Vec<f32>;
+    type Rows = Buffer;
 
-    fn embed(&mut self, table: Param) -> Result<Vec<f32>> {
+    fn embed(&mut self, table: Param) -> Result<Buffer> {
         let mut rows = Vec::new();
         for part in &self.parts {
             let tokens = part.tokens.iter().copied();
@@ -191,37 +205,41 @@ impl Ops for Step<'_> {
                 None => self.network.weights().rows(table, tokens),
             });
         }
-        Ok(rows)
+        Ok(rows.into())
     }
 
-    fn norm(&mut self, x: &Vec<f32>, gain: Param, eps: f32) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; x.len()];
+    fn norm(&mut self, x: &Buffer, gain: Param, eps: f32) -> Result<Buffer> {
+        let mut out = self.buffers.room(x.len());
         rms_norm(&mut out, x, self.network.weights().vector(gain), eps);
         Ok(out)
     }
 
-    fn project(&mut self, x: &Vec<f32>, linear: &Linear) -> Result<Vec<f32>> {
-        let [result] = project(self.network, x, [linear], &self.groups);
+    fn project(&mut self, x: &Buffer, linear: &Linear) -> Result<Buffer> {
+        let [result] = project(self.network, self.buffers, x, [linear], &self.groups);
         Ok(result)
     }
 
     fn project_all<const N: usize>(
         &mut self,
-        x: &Vec<f32>,
+        x: &Buffer,
         linears: [&Linear; N],
-    ) -> Result<[Vec<f32>; N]> {
-        Ok(project(self.network, x, linears, &self.groups))
+    ) -> Result<[Buffer; N]> {
+        Ok(project(self.network, self.buffers, x, linears, &self.groups))
     }
 
-    fn split(&mut self, x: Vec<f32>, width: usize) -> Result<[Vec<f32>; 2]> {
-        let rows = x.chunks_exact(x.len() / self.tokens());
-        Ok([
-            rows.clone().flat_map(|row| &row[..width]).copied().collect(),
-            rows.flat_map(|row| &row[width..]).copied().collect(),
-        ])
+    fn split(&mut self, x: Buffer, width: usize) -> Result<[Buffer; 2]> {
+        let whole = x.len() / self.tokens();
+        let part = |columns: Range<usize>| {
+            let mut part = self.buffers.room(self.tokens() * columns.len());
+            for (to, row) in part.chunks_exact_mut(columns.len()).zip(x.chunks_exact(whole)) {
+                to.copy_from_slice(&row[columns.clone()]);
+            }
+            part
+        };
+        Ok([part(0..width), part(width..whole)])
     }
 
-    fn attend(&mut self, layer: &Attention, [mut q, mut k, v]: [Vec<f32>; 3]) -> Result<Vec<f32>> {
+    fn attend(&mut self, layer: &Attention, [mut q, mut k, v]: [Buffer; 3]) -> Result<Buffer> {
         self.each_part(&mut q, |x, positions| layer.rope.apply(x, positions));
         self.each_part(&mut k, |x, positions| layer.rope.apply(x, positions));
         Ok(self.attend_cached(layer.layer, layer.heads, &q, &k, &v))
@@ -230,10 +248,10 @@ impl Ops for Step<'_> {
     fn attend_latent(
         &mut self,
         layer: &Latent,
-        mut q: Vec<f32>,
-        latent: Vec<f32>,
-        mut key: Vec<f32>,
-    ) -> Result<Vec<f32>> {
+        mut q: Buffer,
+        latent: Buffer,
+        mut key: Buffer,
+    ) -> Result<Buffer> {
         let expanded = self.project(&latent, &layer.expand)?;
         let head = layer.heads.dim;
         self.each_part(&mut q, |x, positions| layer.rope.apply_to_ends(x, positions, head));
@@ -242,10 +260,10 @@ impl Ops for Step<'_> {
         Ok(self.attend_cached(layer.layer, layer.heads, &q, &keys, &values))
     }
 
-    fn mix(&mut self, x: &Vec<f32>, mixture: &Mixture) -> Result<Vec<f32>> {
+    fn mix(&mut self, x: &Buffer, mixture: &Mixture) -> Result<Buffer> {
         let (router, weights) = (&mixture.router, self.network.weights());
         let (experts, width) = (mixture.experts.len(), x.len() / self.tokens());
-        let mut scores = vec![0.0; self.tokens() * experts];
+        let mut scores = self.buffers.room(self.tokens() * experts);
         let rows = Mat::new(x, self.tokens(), width);
         // In `f32` whatever else is rounded: a near tie decides which experts run.
         weights.matrix(router.weight).multiply(Into::Set(&mut scores), rows, Arithmetic::F32);
@@ -254,7 +272,7 @@ impl Ops for Step<'_> {
             .chunks_exact_mut(experts)
             .map(|scores| router.choose(scores, correction))
             .collect();
-        let mut out = vec![0.0; x.len()];
+        let mut out = self.buffers.zeros(x.len());
         for (expert, sent) in Router::sent(&chosen, experts).into_iter().enumerate() {
             if sent.is_empty() {
                 continue;
@@ -271,13 +289,11 @@ impl Ops for Step<'_> {
         Ok(out)
     }
 
-    fn gate(&mut self, gate: Vec<f32>, up: Vec<f32>) -> Result<Vec<f32>> {
-        let mut out = vec![0.0; gate.len()];
-        swiglu(&mut out, &gate, &up);
-        Ok(out)
+    fn gate(&mut self, gate: Buffer, up: Buffer) -> Result<Buffer> {
+        Ok(self.gated(&gate, &up))
     }
 
-    fn add(&mut self, mut x: Vec<f32>, y: Vec<f32>) -> Result<Vec<f32>> {
+    fn add(&mut self, mut x: Buffer, y: Buffer) -> Result<Buffer> {
         add_assign(&mut x, &y);
         Ok(x)
     }

@@ -12,7 +12,8 @@ use std::{
 
 use openledger_core::{Error, Result};
 use openledger_kernels::{PAGE, awake};
-use openledger_model::Model;
+use openledger_model::{Buffers, Model};
+use rayon::prelude::*;
 
 use super::{
     EngineOptions, Stats,
@@ -43,6 +44,19 @@ pub(super) struct Worker {
     arrivals: u64,
     stats: Stats,
     told: Arc<Mutex<Stats>>,
+    /// Memory of earlier steps.
+    buffers: Buffers,
+}
+
+/// What an answer chose from what a step found.
+struct Choice {
+    /// Tokens to go on with, or why it cannot.
+    tokens: Result<Vec<u32>>,
+    written: u64,
+    /// What it chose from, the guesses among them, and whether it is over.
+    rows: usize,
+    drafted: u64,
+    over: bool,
 }
 
 impl Worker {
@@ -67,6 +81,7 @@ impl Worker {
             arrivals: 0,
             stats: Stats::default(),
             told,
+            buffers: Buffers::default(),
         }
     }
 
@@ -280,56 +295,55 @@ impl Worker {
         if tokens.iter().all(|&count| count == 0) {
             return;
         }
-        let parts: Vec<Part<'_>> = self
-            .running
-            .iter()
-            .zip(tokens)
-            .filter(|&(_, &count)| count > 0)
-            .map(|(running, &count)| part(running, count))
-            .collect();
-        let step = Step::new(self.model.network(), self.cache.pool_mut(), parts);
-        let found = awake(|| step.run());
+        let (model, pool, buffers) = (&self.model, self.cache.pool_mut(), &self.buffers);
+        let running = &mut self.running;
+        let found = awake(|| {
+            let parts = running
+                .iter()
+                .zip(tokens)
+                .filter(|&(_, &count)| count > 0)
+                .map(|(running, &count)| part(running, count));
+            let found = Step::new(model.network(), pool, buffers, parts.collect()).run()?;
+            let choices = choose_all(model, running, tokens, &found.logits);
+            Ok::<_, Error>((found, choices))
+        });
         self.stats.steps += 1;
         self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;
         match found {
-            Ok(found) => self.hand_out(tokens, &found),
+            Ok((found, choices)) => self.hand_out(tokens, &found, choices),
             Err(e) => self.fail_all(&e),
         }
     }
 
-    /// Gives each its rows of what was found, and ends those that are done.
-    fn hand_out(&mut self, tokens: &[usize], found: &Found) {
-        let decoder = self.model.network().decoder();
-        let mut logits = found.logits.chunks_exact(decoder.vocabulary());
+    /// Lets each go on with what it chose or the states it asked for, and ends those that are done.
+    fn hand_out(&mut self, tokens: &[usize], found: &Found, choices: Vec<Option<Choice>>) {
         let mut hidden = &found.hidden[..];
-        for (mut running, &count) in std::mem::take(&mut self.running).into_iter().zip(tokens) {
+        let running = std::mem::take(&mut self.running).into_iter().zip(tokens).zip(choices);
+        for ((mut running, &count), choice) in running {
             if count == 0 {
                 self.running.push(running);
                 continue;
             }
-            let (asked, states) = asked(&running, count);
-            match &mut running.job.task {
-                Task::Answer(_) if asked.is_empty() => {
+            let states = asked(&running, count).1.len();
+            match (&mut running.job.task, choice) {
+                (Task::Answer(_), None) => {
                     self.cache.wrote(&mut running.table, count, &running.job.tokens);
                 }
-                Task::Answer(_) => {
-                    let rows: Vec<&[f32]> = logits.by_ref().take(asked.len()).collect();
-                    match self.go_on(&mut running, count, &rows) {
-                        Ok(false) => {}
-                        Ok(true) => {
-                            self.seats.push(running.close(&mut self.cache).seat);
-                            continue;
-                        }
-                        Err(e) => {
-                            self.seats.push(running.close(&mut self.cache).fail(e));
-                            continue;
-                        }
+                (Task::Answer(_), Some(choice)) => match self.go_on(&mut running, count, choice) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        self.seats.push(running.close(&mut self.cache).seat);
+                        continue;
                     }
-                }
-                Task::Embed(pooled) => {
+                    Err(e) => {
+                        self.seats.push(running.close(&mut self.cache).fail(e));
+                        continue;
+                    }
+                },
+                (Task::Embed(pooled), _) => {
                     self.cache.wrote(&mut running.table, count, &running.job.tokens);
                     let width = width(&self.model);
-                    let (own, rest) = hidden.split_at(states.len() * width);
+                    let (own, rest) = hidden.split_at(states * width);
                     hidden = rest;
                     pooled.add(own, width);
                     if running.pending() == 0 {
@@ -346,27 +360,17 @@ impl Worker {
         }
     }
 
-    /// Lets an answer choose from the logits after its last token and those of its draft that it agrees
-    /// with; returns whether it is over. `count` tokens were computed, the last ones for `rows`.
-    fn go_on(&mut self, running: &mut Running, count: usize, rows: &[&[f32]]) -> Result<bool> {
-        let draft = std::mem::take(&mut running.draft);
-        let Running { job: Job { task, tokens, flow, .. }, table, .. } = running;
-        let Task::Answer(answer) = task else { return Ok(false) };
-        let (mut written, mut over) = (0, false);
-        let choose = |n: usize| -> Result<Option<u32>> {
-            let next = answer.take(&self.model, rows[n])?;
-            written += 1;
-            over = next.is_none();
-            Ok(next)
-        };
-        let chosen = Lookup::follow(draft.get(1..).unwrap_or_default(), choose);
-        self.stats.tokens_drafted += draft.len().saturating_sub(1) as u64;
+    /// Lets an answer, of which `count` tokens were computed, go on with what it chose; returns whether it is over.
+    fn go_on(&mut self, running: &mut Running, count: usize, choice: Choice) -> Result<bool> {
+        let Running { job: Job { tokens, flow, .. }, table, .. } = running;
+        let Choice { tokens: chosen, written, rows, drafted, over } = choice;
+        self.stats.tokens_drafted += drafted;
         self.stats.tokens_out += written;
         self.queue.charge(flow, u64::from(self.options.output_cost) * written);
         tokens.extend(chosen?);
         self.stats.tokens_accepted += written - 1;
         // Of a draft that was left, what was computed is not of the text.
-        self.cache.wrote(table, count - rows.len() + written as usize, tokens);
+        self.cache.wrote(table, count - rows + written as usize, tokens);
         Ok(over)
     }
 
@@ -408,6 +412,44 @@ fn count_cached(stats: &mut Stats, job: &mut Job, found: usize) {
     if let Task::Answer(answer) = &mut job.task {
         answer.cached += found;
     }
+}
+
+/// Lets answers choose from the logits that follow what was computed of them, each for itself: their threads
+/// need not wait for each other.
+fn choose_all(
+    model: &Model,
+    running: &mut [Running],
+    tokens: &[usize],
+    logits: &[f32],
+) -> Vec<Option<Choice>> {
+    let mut logits = logits.chunks_exact(model.network().decoder().vocabulary());
+    let asked = running.iter_mut().zip(tokens).map(|(running, &count)| {
+        let rows = asked(running, count).0.len();
+        (running, logits.by_ref().take(rows).collect())
+    });
+    let asked: Vec<(&mut Running, Vec<&[f32]>)> = asked.collect();
+    let choices = asked.into_par_iter().map(|(running, rows)| choose(model, running, &rows));
+    choices.collect()
+}
+
+/// Lets an answer choose from the logits after its last token and those of its draft that it agrees with, if
+/// there are some.
+fn choose(model: &Model, running: &mut Running, rows: &[&[f32]]) -> Option<Choice> {
+    let Task::Answer(answer) = &mut running.job.task else { return None };
+    if rows.is_empty() {
+        return None;
+    }
+    let draft = std::mem::take(&mut running.draft);
+    let (mut written, mut over) = (0, false);
+    let take = |n: usize| -> Result<Option<u32>> {
+        let next = answer.take(model, rows[n])?;
+        written += 1;
+        over = next.is_none();
+        Ok(next)
+    };
+    let tokens = Lookup::follow(draft.get(1..).unwrap_or_default(), take);
+    let drafted = draft.len().saturating_sub(1) as u64;
+    Some(Choice { tokens, written, rows: rows.len(), drafted, over })
 }
 
 /// The next `count` tokens of a request, as part of a step.
