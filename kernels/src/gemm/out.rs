@@ -119,8 +119,7 @@ impl<'a> Out<'a> {
                 let soon = match tile {
                     _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
                     0 | 1 => {
-                        let next = (b.steps + tile * (steps / 2)) * shape.width;
-                        Soon::new(right, next, shape.width / 2)
+                        Soon::far(right, (b.steps + tile * (steps / 2)) * shape.width)
                     }
                     _ => Soon::new(right, 0, 0),
                 };

@@ -75,11 +75,18 @@ pub(crate) struct Soon<E> {
     /// Never read through; it may lie outside of everything.
     from: *const E,
     step: usize,
+    /// Whether so much is multiplied before it that the nearest cache would have lost it again.
+    far: bool,
 }
 
 impl<E> Soon<E> {
     pub(super) fn new(near: &[E], offset: usize, step: usize) -> Self {
-        Self { from: near.as_ptr().wrapping_add(offset), step }
+        Self { from: near.as_ptr().wrapping_add(offset), step, far: false }
+    }
+
+    /// The same, a line at each step, of what comes after the whole of a panel.
+    pub(super) fn far(near: &[E], offset: usize) -> Self {
+        Self { far: true, ..Self::new(near, offset, LINE) }
     }
 }
 
@@ -236,9 +243,13 @@ unsafe fn kernel<L: Lanes, const HEIGHT: usize, const VECTORS: usize>(
             }
             let mut a = tile.left.data.as_ptr();
             for _ in 0..tile.steps {
-                prefetch(soon);
-                if VECTORS * L::WIDTH > LINE {
-                    prefetch(soon.wrapping_add(LINE));
+                if tile.soon.far {
+                    prefetch_far(soon);
+                } else {
+                    prefetch(soon);
+                    if VECTORS * L::WIDTH > LINE {
+                        prefetch(soon.wrapping_add(LINE));
+                    }
                 }
                 soon = soon.wrapping_add(tile.soon.step);
                 let columns: [L::Operand; VECTORS] =
@@ -273,6 +284,18 @@ pub(crate) fn prefetch<E>(at: *const E) {
     // SAFETY: the instruction is in every x86-64, and does nothing for an address that is none.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// The same for a line that is wanted later: into the second cache.
+fn prefetch_far<E>(at: *const E) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "an intrinsic")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
