@@ -36,8 +36,15 @@ impl<'a> Columns<'a> {
         assert_eq!(a.cols, b.rows, "inner dimensions");
         // A panel is read once or twice, in one go.
         let part = b.part(a, 0..b.rows);
-        let run = move |panels| out.multiply_panels(&part, 0..a.rows, panels);
-        Self::new(b.cols.div_ceil(b.width), b.rows * b.width, a.rows, run)
+        let panels = b.cols.div_ceil(b.width);
+        // Rows are packed once, however many threads read them.
+        let mut packed = Vec::new();
+        if !part.reads_where_it_lies(panels) && a.rows > 0 {
+            packed.resize(a.rows * part.steps(), E::Factor::default());
+            part.pack(&mut packed, 0..a.rows, part.shape().even(a.rows));
+        }
+        let run = move |panels| out.multiply_packed(&part, &packed, 0..a.rows, panels);
+        Self::new(panels, b.rows * b.width, a.rows, run)
     }
 
     /// The same of rows that others multiply too.

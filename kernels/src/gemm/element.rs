@@ -8,7 +8,7 @@ use super::{
     Mat,
     tile::{Left, Tile, run_pair_tile, run_stored_tile, run_tile},
 };
-use crate::isa::Isa;
+use crate::isa::{Isa, vectorised};
 
 /// One or two neighbours along the inner dimension, as packed right-hand operands hold them.
 pub(crate) trait Element:
@@ -25,6 +25,14 @@ pub(crate) trait Element:
 
     /// Makes a factor of neighbours, likewise.
     fn factor(first: f32, second: f32) -> Self::Factor;
+
+    /// Joins the neighbours of a row to factors; the last of an odd number has zero beside it.
+    fn factors(isa: Isa, row: &[f32], out: &mut [Self::Factor]) {
+        let _ = isa;
+        for (out, group) in out.iter_mut().zip(row.chunks(Self::STEP)) {
+            *out = Self::factor(group[0], group.get(1).copied().unwrap_or(0.0));
+        }
+    }
 
     /// Returns rows of `a` from an element on, if tiles can read them without packing.
     fn where_it_lies(a: Mat<'_>, row: usize, depth: usize) -> Option<Left<'_, Self::Factor>>;
@@ -108,6 +116,10 @@ impl Element for Pair {
         Self::join(first, second)
     }
 
+    fn factors(isa: Isa, row: &[f32], out: &mut [Self]) {
+        join_pairs(isa, row, out);
+    }
+
     fn where_it_lies(_: Mat<'_>, _: usize, _: usize) -> Option<Left<'_, Self>> {
         None
     }
@@ -171,6 +183,18 @@ pub(crate) fn to_bf16(x: f32) -> u16 {
     let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
     let quiet = bits >> 16 | 0x40;
     (if x.is_nan() { quiet } else { rounded }) as u16
+}
+
+vectorised! {
+    fn join_pairs(row: &[f32], out: &mut [Pair]) {
+        let (pairs, rest) = row.as_chunks::<2>();
+        for (out, [first, second]) in out.iter_mut().zip(pairs) {
+            *out = Pair::join(*first, *second);
+        }
+        if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
+            *out = Pair::join(*last, 0.0);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,19 @@ impl<'a> Out<'a> {
             let pieces = row_blocks
                 .iter()
                 .flat_map(|rows| blocks(panels, size).map(|panels| (rows.clone(), panels)));
-            each(pieces, |(rows, panels)| self.multiply_panels(part, rows, panels));
+            if size >= panels || part.reads_where_it_lies(size) {
+                each(pieces, |(rows, panels)| self.multiply_panels(part, rows, panels));
+            } else {
+                // Rows are packed once for all pieces.
+                let steps = part.steps();
+                scratch::with(part.a.rows * steps, |packed: &mut [E::Factor]| {
+                    part.pack_together(packed, &row_blocks);
+                    each(pieces, |(rows, panels)| {
+                        let packed = &packed[rows.start * steps..rows.end * steps];
+                        self.multiply_packed(part, packed, rows, panels);
+                    });
+                });
+            }
         }
         self.continues = true;
     }
@@ -73,24 +85,17 @@ impl<'a> Out<'a> {
         rows: Range<usize>,
         panels: Range<usize>,
     ) {
-        let &Part { a, ref depth, .. } = part;
-        let shape = part.shape();
-        let steps = depth.len().div_ceil(E::STEP);
-        // Packing pays where tiles would jump from line to line for each of many columns, or all rows of
-        // a tile compete for the same few places in the cache.
-        let few = panels.len() * shape.width <= PACK_LEFT;
-        let apart = a.col_stride == 1 && !a.row_stride.is_multiple_of(SAME_PLACE);
-        if E::where_it_lies(a, 0, 0).is_some() && (few || apart) {
+        if part.reads_where_it_lies(panels.len()) {
             return self.multiply_packed(part, &[], rows, panels);
         }
-        scratch::with(rows.len() * steps, |packed: &mut [E::Factor]| {
-            pack_left::<E>(packed, a, rows.clone(), depth.clone(), shape.even(rows.len()));
+        scratch::with(rows.len() * part.steps(), |packed: &mut [E::Factor]| {
+            part.pack(packed, rows.clone(), part.shape().even(rows.len()));
             self.multiply_packed(part, packed, rows, panels);
         });
     }
 
     /// The same, with the rows packed or not.
-    fn multiply_packed<E: Element>(
+    pub(super) fn multiply_packed<E: Element>(
         &self,
         part: &Part<'_, E>,
         packed: &[E::Factor],
@@ -99,7 +104,7 @@ impl<'a> Out<'a> {
     ) {
         let &Part { a, b, ref depth, ref cols, isa } = part;
         let shape = part.shape();
-        let steps = depth.len().div_ceil(E::STEP);
+        let steps = part.steps();
         let most = shape.even(rows.len());
         let tiles = rows.len().div_ceil(most);
         let mut panel = panels.start;
@@ -118,9 +123,7 @@ impl<'a> Out<'a> {
                 let tile = first / most;
                 let soon = match tile {
                     _ if tiles == 1 => Soon::new(right, AHEAD * shape.width, shape.width),
-                    0 | 1 => {
-                        Soon::far(right, (b.steps + tile * (steps / 2)) * shape.width)
-                    }
+                    0 | 1 => Soon::far(right, (b.steps + tile * (steps / 2)) * shape.width),
                     _ => Soon::new(right, 0, 0),
                 };
                 let height = most.min(rows.len() - first);
@@ -280,8 +283,40 @@ pub(super) struct Part<'a, E> {
     pub(super) isa: Isa,
 }
 
-impl<E> Part<'_, E> {
-    fn shape(&self) -> Shape {
+impl<E: Element> Part<'_, E> {
+    /// Elements of a row once its neighbours are joined.
+    pub(super) fn steps(&self) -> usize {
+        self.depth.len().div_ceil(E::STEP)
+    }
+
+    /// Whether so many panels are multiplied by rows where these lie. Packing pays where tiles would jump from
+    /// line to line for each of many columns, or all rows of a tile compete for the same few places in the cache.
+    pub(super) fn reads_where_it_lies(&self, panels: usize) -> bool {
+        let few = panels * self.b.width <= PACK_LEFT;
+        let apart = self.a.col_stride == 1 && !self.a.row_stride.is_multiple_of(SAME_PLACE);
+        E::where_it_lies(self.a, 0, 0).is_some() && (few || apart)
+    }
+
+    /// Packs rows for tiles of a height.
+    pub(super) fn pack(&self, packed: &mut [E::Factor], rows: Range<usize>, height: usize) {
+        pack_left::<E>(self.isa, packed, self.a, rows, self.depth.clone(), height);
+    }
+
+    /// Packs blocks of rows, one after another, by all threads.
+    fn pack_together(&self, mut packed: &mut [E::Factor], row_blocks: &[Range<usize>]) {
+        let (steps, mut tiles) = (self.steps(), Vec::new());
+        for block in row_blocks {
+            let height = self.shape().even(block.len());
+            for rows in blocks(block.len(), 2 * height) {
+                let (own, rest) = std::mem::take(&mut packed).split_at_mut(rows.len() * steps);
+                tiles.push((own, block.start + rows.start..block.start + rows.end, height));
+                packed = rest;
+            }
+        }
+        each(tiles.into_iter(), |(packed, rows, height)| self.pack(packed, rows, height));
+    }
+
+    pub(super) fn shape(&self) -> Shape {
         Shape { width: self.b.width, ..Shape::of(self.isa) }
     }
 

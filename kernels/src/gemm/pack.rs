@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range};
 
 use super::{Element, Mat};
+use crate::isa::Isa;
 
 /// A matrix that is read a piece of a row at a time, whatever it is stored as.
 pub(crate) trait ReadRows: fmt::Debug + Sync {
@@ -121,8 +122,14 @@ pub(super) fn pack_right<E: Element>(
             panels.chunks_exact_mut(panel).take(cols.len().div_ceil(width)).enumerate()
         {
             let first = cols.start + index * width;
-            let rows = first..cols.end.min(first + width);
-            interleave(panel, width, E::STEP, matrix, rows, depth.clone(), &mut spare, join);
+            let used = width.min(cols.end - first);
+            for lane in (0..used).step_by(TOGETHER) {
+                let rows: Vec<&[f32]> = (first + lane..first + used.min(lane + TOGETHER))
+                    .zip(spare.chunks_exact_mut(depth.len()))
+                    .map(|(row, spare)| matrix.look(row, depth.start, spare))
+                    .collect();
+                interleave(panel, width, lane, &rows, E::STEP, join);
+            }
         }
         return;
     }
@@ -154,6 +161,7 @@ pub(super) fn pack_right<E: Element>(
 
 /// Packs a block of `a` as `[panel][step][height]`; the last panel may be lower.
 pub(super) fn pack_left<E: Element>(
+    isa: Isa,
     panels: &mut [E::Factor],
     a: Mat<'_>,
     rows: Range<usize>,
@@ -161,46 +169,48 @@ pub(super) fn pack_left<E: Element>(
     height: usize,
 ) {
     let steps = depth.len().div_ceil(E::STEP);
-    let mut spare = vec![0.0; TOGETHER * depth.len()];
+    let mut spare = vec![0.0; depth.len()];
+    let mut factors = vec![E::Factor::default(); TOGETHER * steps];
     for (panel, target) in panels.chunks_mut(height * steps).enumerate() {
         let (first, used) = (rows.start + panel * height, target.len() / steps);
-        let rows = first..first + used;
-        interleave(target, used, E::STEP, &a, rows, depth.clone(), &mut spare, factor::<E>);
+        for lane in (0..used).step_by(TOGETHER) {
+            let count = TOGETHER.min(used - lane);
+            for (row, factors) in (first + lane..).zip(factors.chunks_exact_mut(steps)).take(count)
+            {
+                E::factors(isa, a.look(row, depth.start, &mut spare), factors);
+            }
+            let rows: Vec<&[E::Factor]> = factors.chunks_exact(steps).take(count).collect();
+            interleave(target, used, lane, &rows, 1, |factor| factor[0]);
+        }
     }
 }
 
-/// Writes rows as columns `width` apart, `step` elements of a row joined to one; `spare` holds [`TOGETHER`] rows.
-#[expect(clippy::too_many_arguments, reason = "what both operands are packed by")]
-fn interleave<T: Copy>(
+/// Writes rows, [`TOGETHER`] or fewer, as columns from `lane` on of a target `width` wide, `step` neighbours of a
+/// row joined to one.
+fn interleave<S, T>(
     target: &mut [T],
     width: usize,
+    lane: usize,
+    rows: &[&[S]],
     step: usize,
-    matrix: &dyn ReadRows,
-    rows: Range<usize>,
-    depth: Range<usize>,
-    spare: &mut [f32],
-    join: impl Fn(&[f32]) -> T,
+    join: impl Fn(&[S]) -> T,
 ) {
-    let mut lane = 0;
-    // Several at a time, so that neighbours are written together.
-    while lane + TOGETHER <= rows.len() {
-        let mut spares = spare.chunks_exact_mut(depth.len());
-        let rows: [&[f32]; TOGETHER] = std::array::from_fn(|row| {
-            let spare = spares.next().expect("one for each");
-            matrix.look(rows.start + lane + row, depth.start, spare)
-        });
-        let [one, two, three, four] = rows.map(|row| row.chunks(step));
-        let places =
-            target.chunks_exact_mut(width).map(|column| &mut column[lane..lane + TOGETHER]);
-        for (place, (((a, b), c), d)) in places.zip(one.zip(two).zip(three).zip(four)) {
-            place.copy_from_slice(&[join(a), join(b), join(c), join(d)]);
+    let columns = target.chunks_exact_mut(width).map(|column| &mut column[lane..lane + rows.len()]);
+    if let &[one, two, three, four] = rows {
+        // Neighbours are written together.
+        let [one, two, three, four] = [one, two, three, four].map(|row| row.chunks(step));
+        for (column, (((one, two), three), four)) in columns.zip(one.zip(two).zip(three).zip(four))
+        {
+            let [a, b, c, d] = column else { unreachable!("as many as there are rows") };
+            (*a, *b, *c, *d) = (join(one), join(two), join(three), join(four));
         }
-        lane += TOGETHER;
+        return;
     }
-    for lane in lane..rows.len() {
-        let row = matrix.look(rows.start + lane, depth.start, &mut spare[..depth.len()]);
-        let column = target[lane..].iter_mut().step_by(width);
-        column.zip(row.chunks(step)).for_each(|(place, group)| *place = join(group));
+    for (step_at, column) in columns.enumerate() {
+        for (place, row) in column.iter_mut().zip(rows) {
+            let first = step_at * step;
+            *place = join(&row[first..row.len().min(first + step)]);
+        }
     }
 }
 
@@ -212,8 +222,4 @@ const BURST: usize = 16;
 
 fn join<E: Element>(group: &[f32]) -> E {
     E::join(group[0], group.get(1).copied().unwrap_or(0.0))
-}
-
-fn factor<E: Element>(group: &[f32]) -> E::Factor {
-    E::factor(group[0], group.get(1).copied().unwrap_or(0.0))
 }
