@@ -65,12 +65,11 @@ async fn run(model: &Path, from: &Path, questions: u64) {
     let folder = tempfile::tempdir_in(from.parent().unwrap()).unwrap();
     let weights = register(from, folder.path());
     let model = Arc::new(Model::open(model).unwrap().map_network(Network::in_bf16));
-    let engine =
-        Engine::start(Arc::clone(&model), EngineOptions::default().with_cache_bytes(CACHE));
-    let engine = engine.unwrap();
     // The first token packs the base's matrices.
+    let small = EngineOptions::default().with_cache_bytes(8 << 20);
     let first = Generate::new(vec![0]).with_max_tokens(1).with_ignore_eos(true);
-    engine.clone().oneshot(first).await.unwrap().collect_all().await.unwrap();
+    let engine = Engine::start(Arc::clone(&model), small).unwrap();
+    engine.oneshot(first).await.unwrap().collect_all().await.unwrap();
     let before = memory();
 
     let directory = Directory::open(folder.path()).unwrap();
@@ -84,7 +83,8 @@ async fn run(model: &Path, from: &Path, questions: u64) {
         .with_precision(AdapterPrecision::Bf16)
         .with_ready_bytes(ready)
         .with_memory_bytes(in_memory);
-    let adapters = Adapters::with_options(model, options);
+    let adapters = Adapters::with_options(Arc::clone(&model), options);
+    let engine = Engine::start(model, EngineOptions::default().with_cache_bytes(CACHE)).unwrap();
     let server = Server { adapters, engine, asked: Arc::default() };
 
     traffic(&server, questions).await;
