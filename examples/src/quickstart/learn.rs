@@ -137,7 +137,7 @@ async fn train_one(
 async fn publish(world: &World, files: &AdapterFiles, record: &TrainingRecord) -> Result<()> {
     let stored: Stored = (
         world.store.put(files.config.clone().into()).await?,
-        world.store.put(files.weights.clone().into()).await?,
+        world.store.put(files.weights.clone()).await?,
         world.store.put(record.to_json().into()).await?,
     );
     world.store.create(&check::head(files.id())?, encode(&stored).into()).await

@@ -97,7 +97,7 @@ async fn publish(world: &World, adapter: &AdapterFiles, signer: u8) -> Command {
     let store = Store::local(world.path("store")).await.unwrap();
     let stored = (
         store.put(adapter.config.clone().into()).await.unwrap(),
-        store.put(adapter.weights.clone().into()).await.unwrap(),
+        store.put(adapter.weights.clone()).await.unwrap(),
         store.put("a record".into()).await.unwrap(),
     );
     let head = format!("adapters/{}", adapter.id()).parse().unwrap();
