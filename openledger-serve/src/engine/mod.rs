@@ -59,6 +59,7 @@ use pages::pages_for;
 use queue::Flow;
 use worker::Worker;
 
+/// More are a mistake: each costs a stack, and no machine has as many cores.
 const MAX_THREADS: usize = 1024;
 
 /// A handle on an engine; clones share it. The engine's thread ends with the last handle and
