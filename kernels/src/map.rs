@@ -53,7 +53,7 @@ enum Memory {
 const LARGE: usize = 1 << 20;
 
 impl Apart {
-    /// Takes room for so many bytes at most. It costs what is filled of it.
+    /// Takes room for so many bytes at most. From 1 MiB on it costs what is filled of it.
     ///
     /// # Errors
     /// Those of the system.
@@ -74,7 +74,13 @@ impl Apart {
             Memory::Small(bytes) => &mut bytes[self.filled..],
             Memory::Large(map) => &mut map[self.filled..],
         };
-        let count = source.read(room)?;
+        let count = loop {
+            match source.read(room) {
+                // A signal came, and nothing was read.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.filled += count;
         Ok(count)
     }
@@ -92,6 +98,23 @@ impl Apart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Is interrupted before each read.
+    struct Disturbed<'a>(&'a [u8], bool);
+
+    impl Read for Disturbed<'_> {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(room) }
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_no_reading() {
+        let mut kept = Apart::new(4).unwrap();
+        assert_eq!(kept.read_from(&mut Disturbed(b"abc", false)).unwrap(), 3);
+        assert_eq!(kept.freeze(), "abc");
+    }
 
     #[test]
     fn what_is_kept_is_what_came_and_no_more_than_there_is_room_for() {
