@@ -74,6 +74,7 @@ const MAX_THREADS: usize = 1024;
 ///   adapters of a tenant.
 /// - Dropping a stream frees what its answer held at the next step.
 /// - An adapter that was made ready for another base, or for this one in another precision, is refused.
+/// - A step that fails, were it by a panic, ends the answers it was made for with an error, and no others.
 /// - A request that cannot be answered is refused by [`call`](Service::call), not in the stream; one
 ///   whose deadline passes ends with [`ErrorKind::Limit`].
 #[derive(Clone)]
@@ -164,7 +165,8 @@ impl Engine {
         stats
     }
 
-    /// Whether the engine's thread is there, which ends before the last handle by a panic alone. Without it
+    /// Whether the engine's thread is there, which ends before the last handle only by a panic outside of
+    /// steps. Without it
     /// every request is refused as [`ErrorKind::Unavailable`]: start another engine.
     pub fn is_alive(&self) -> bool {
         self.alive.strong_count() > 0

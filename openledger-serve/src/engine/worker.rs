@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, TryRecvError},
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openledger_core::{Error, Result};
+use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{PAGE, awake};
 use openledger_model::{Buffers, Model};
 use rayon::prelude::*;
@@ -297,7 +298,7 @@ impl Worker {
         }
         let (model, pool, buffers) = (&self.model, self.cache.pool_mut(), &self.buffers);
         let running = &mut self.running;
-        let found = awake(|| {
+        let compute = || {
             let parts = running
                 .iter()
                 .zip(tokens)
@@ -306,6 +307,10 @@ impl Worker {
             let found = Step::new(model.network(), pool, buffers, parts.collect()).run()?;
             let choices = choose_all(model, running, tokens, &found.logits);
             Ok::<_, Error>((found, choices))
+        };
+        // What it wrote to pages counts for nothing before it is handed out.
+        let found = catch_unwind(AssertUnwindSafe(|| awake(compute))).unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, "it was cut off by a panic"))
         });
         self.stats.steps += 1;
         self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;

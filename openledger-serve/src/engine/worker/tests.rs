@@ -81,6 +81,42 @@ fn a_handle_knows_when_nobody_works_for_it() {
 }
 
 #[test]
+fn a_panic_in_a_step_ends_its_answers_and_no_others() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(2));
+    let now = Instant::now();
+    let [mut first, mut beside, mut waiting] = [1, 2, 3].map(|token| start(&engine, long(token)));
+    let turn = |worker: &mut Worker| {
+        assert!(worker.receive());
+        worker.turn(now);
+    };
+    turn(&mut worker);
+    // What no check lets through.
+    *worker.running[0].job.tokens.last_mut().unwrap() = u32::MAX;
+    turn(&mut worker);
+    for stream in [&mut first, &mut beside] {
+        let (written, error) = events(stream);
+        assert_eq!(written.len(), 1);
+        assert_eq!(error.unwrap().kind(), ErrorKind::Unavailable);
+    }
+    turn(&mut worker);
+    let (written, error) = events(&mut waiting);
+    assert_eq!((written.len(), error.is_none()), (1, true));
+    drop(waiting);
+
+    // Pages that the step wrote to are as good as new.
+    let alone = {
+        let (engine, mut worker) = assemble(EngineOptions::default());
+        let mut stream = start(&engine, long(1));
+        (0..20).for_each(|_| turn(&mut worker));
+        events(&mut stream).0
+    };
+    let mut again = start(&engine, long(1));
+    (0..20).for_each(|_| turn(&mut worker));
+    assert_eq!(events(&mut again).0, alone);
+    assert_eq!((engine.stats().running, engine.stats().waiting), (1, 0));
+}
+
+#[test]
 fn one_tenants_queue_does_not_hold_up_another() {
     let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(1));
     let request = |tenant: &str| {
