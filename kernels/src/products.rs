@@ -67,7 +67,9 @@ pub fn multiply_all<'a>(products: impl IntoIterator<Item = Product<'a>>) {
                     Err(out) => weight.multiply(out, x, arithmetic),
                 }
             }
-            By::Packed(packed) if x.rows() <= FEW => columns.push(packed.columns(out, x)),
+            By::Packed(packed) if x.rows() <= FEW => {
+                columns.push(packed.columns(out, x, &mut shared));
+            }
             By::Packed(packed) => gemm_packed(out, x, packed),
         }
     }
@@ -98,18 +100,19 @@ mod tests {
                 weights.iter().flat_map(|w| arithmetic.map(|arithmetic| (w, arithmetic))).collect();
             let small = Packed::new(Mat::new(&elements[..width * 3], width, 3));
             let half = Packed::new_bf16(Mat::new(&elements[..width * 3], width, 3));
+            let rounded = Packed::new_rounded(Mat::new(&elements[..width * 3], width, 3));
 
             let mut alone = vec![numbers(rows * out, 3); each.len()];
             for ((weight, arithmetic), y) in each.iter().zip(&mut alone) {
                 weight.multiply(Into::Add(y), x, *arithmetic);
             }
-            let mut small_alone = [vec![0.0; rows * 3], vec![0.0; rows * 3]];
-            for (y, packed) in small_alone.iter_mut().zip([&small, &half]) {
+            let mut small_alone = [(); 3].map(|()| vec![0.0; rows * 3]);
+            for (y, packed) in small_alone.iter_mut().zip([&small, &half, &rounded]) {
                 gemm_packed(Into::Set(y), x, packed);
             }
 
             let mut together = vec![numbers(rows * out, 3); each.len()];
-            let mut small_together = [vec![7.0; rows * 3], vec![7.0; rows * 3]];
+            let mut small_together = [(); 3].map(|()| vec![7.0; rows * 3]);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let by_weight = each.iter().zip(&mut together).map(|((weight, arithmetic), y)| {
@@ -117,7 +120,7 @@ mod tests {
                 });
                 let by_packed = small_together
                     .iter_mut()
-                    .zip([&small, &half])
+                    .zip([&small, &half, &rounded])
                     .map(|(y, packed)| Product::by_packed(Into::Set(y), x, packed));
                 multiply_all(by_weight.chain(by_packed));
             });

@@ -22,7 +22,13 @@ mod tile;
 
 use std::ops::Range;
 
-use crate::{isa::Isa, room::Room, scratch, threads::each};
+use crate::{
+    isa::Isa,
+    room::Room,
+    scratch,
+    threads::each,
+    weight::{Halves, Shared},
+};
 
 pub(crate) use columns::Columns;
 pub(crate) use element::{Element, Pair, Stored, to_bf16};
@@ -124,6 +130,7 @@ pub struct Packed(Kept);
 enum Kept {
     Whole(PackedOf<f32>),
     Half(PackedOf<Stored>),
+    Rounded(Halves),
 }
 
 impl Packed {
@@ -138,35 +145,52 @@ impl Packed {
         Self(Kept::Half(PackedOf::new(b.into())))
     }
 
+    /// Packs `b` rounded to `bf16`, for products whose other rows are rounded, too: those of
+    /// [`Arithmetic::Bf16`](crate::Arithmetic::Bf16).
+    pub fn new_rounded(b: Mat<'_>) -> Self {
+        Self(Kept::Rounded(Halves::new(b.into())))
+    }
+
     /// Returns the number of rows of the matrix packed: the inner dimension of products.
     pub const fn rows(&self) -> usize {
-        match &self.0 {
-            Kept::Whole(packed) => packed.rows,
-            Kept::Half(packed) => packed.rows,
-        }
+        self.sizes()[0]
     }
 
     /// Returns the number of columns.
     pub const fn cols(&self) -> usize {
+        self.sizes()[1]
+    }
+
+    const fn sizes(&self) -> [usize; 2] {
         match &self.0 {
-            Kept::Whole(packed) => packed.cols,
-            Kept::Half(packed) => packed.cols,
+            Kept::Whole(packed) => [packed.rows, packed.cols],
+            Kept::Half(packed) | Kept::Rounded(Halves::Stored(packed)) => {
+                [packed.rows, packed.cols]
+            }
+            Kept::Rounded(Halves::Dotted(packed)) => [packed.rows, packed.cols],
         }
     }
 
     /// A product with few rows, divided by columns.
-    pub(crate) fn columns<'a>(&'a self, out: Into<'a>, a: Mat<'a>) -> Columns<'a> {
+    pub(crate) fn columns<'a>(
+        &'a self,
+        out: Into<'a>,
+        a: Mat<'a>,
+        rows: &mut Shared<'a>,
+    ) -> Columns<'a> {
         match &self.0 {
             Kept::Whole(packed) => Columns::of(out, a, packed),
             Kept::Half(packed) => Columns::of(out, a, packed),
+            Kept::Rounded(halves) => halves.columns(out, a, rows),
         }
     }
 
     /// Returns how many bytes it takes.
     pub fn bytes(&self) -> usize {
-        4 * match &self.0 {
-            Kept::Whole(packed) => packed.panels.len(),
-            Kept::Half(packed) => packed.panels.len(),
+        match &self.0 {
+            Kept::Whole(packed) => packed.bytes(),
+            Kept::Half(packed) | Kept::Rounded(Halves::Stored(packed)) => packed.bytes(),
+            Kept::Rounded(Halves::Dotted(packed)) => packed.bytes(),
         }
     }
 }
@@ -198,6 +222,10 @@ impl<E: Element> PackedOf<E> {
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels, rows, cols, width, isa }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.panels[..])
     }
 
     /// A block of the inner dimension of a product.
@@ -272,6 +300,7 @@ pub fn gemm_packed(out: Into<'_>, a: Mat<'_>, b: &Packed) {
     match &b.0 {
         Kept::Whole(b) => multiply_packed(out, a, b),
         Kept::Half(b) => multiply_packed(out, a, b),
+        Kept::Rounded(b) => b.multiply(out, a),
     }
 }
 

@@ -88,6 +88,9 @@ proptest! {
         gemm_packed(out(&mut c, add), a, &Packed::new_bf16(b));
         prop_assert_eq!(&c, &expected, "both rounded {}x{}x{}", m, n, k);
         let exact = Mat::new(&exact, m, k);
+        let mut c = before.clone();
+        gemm_packed(out(&mut c, add), exact, &Packed::new_rounded(b));
+        prop_assert_eq!(&c, &expected, "both rounded by the product {}x{}x{}", m, n, k);
         let expected = slow(before.clone(), exact, Mat::new(&rounded, n, k).t());
         for isa in Isa::available() {
             let mut c = before.clone();

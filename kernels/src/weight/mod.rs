@@ -2,6 +2,7 @@
 
 mod eight_bit;
 mod elements;
+mod halves;
 mod nf4;
 mod quantised;
 mod shared;
@@ -12,15 +13,14 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 pub use eight_bit::EightBit;
 pub use elements::Elements;
+pub(crate) use halves::Halves;
 pub use nf4::Nf4;
 pub use quantised::{Bits, Quantised};
 pub(crate) use shared::Shared;
 
 use crate::{
     Into, Mat,
-    gemm::{
-        Columns, FEW, PackedOf, Pair, ReadRows, Right, Stored, gemm_on, multiply_packed, to_bf16,
-    },
+    gemm::{Columns, FEW, PackedOf, Pair, ReadRows, Right, gemm_on, multiply_packed, to_bf16},
     isa::{Isa, vectorised},
 };
 
@@ -211,12 +211,7 @@ impl Weight {
             (Storage::Nf4(_), Arithmetic::F32) => gemm_on::<f32>(isa, out, x, transposed, self.out),
             (Storage::Nf4(_), Arithmetic::Bf16) => self.multiply_rounded(out, x, true),
             (_, Arithmetic::F32) => multiply_packed(out, x, self.packed()),
-            (_, Arithmetic::Bf16) => match self.halves() {
-                Halves::Dotted(packed) => multiply_packed(out, x, packed),
-                Halves::Stored(packed) => {
-                    multiply_packed(out, Mat::new(&rounded(x), x.rows(), x.cols()), packed);
-                }
-            },
+            (_, Arithmetic::Bf16) => self.halves().multiply(out, x),
         }
     }
 
@@ -236,12 +231,7 @@ impl Weight {
             (Storage::Nf4(_), _) => Err(out),
             _ if x.rows() > FEW => Err(out),
             (_, Arithmetic::F32) => Ok(Columns::of(out, x, self.packed())),
-            (_, Arithmetic::Bf16) => Ok(match self.halves() {
-                Halves::Dotted(packed) => Columns::of(out, x, packed),
-                Halves::Stored(packed) => {
-                    Columns::of_shared(out, (rows.halves(x), x.rows()), packed)
-                }
-            }),
+            (_, Arithmetic::Bf16) => Ok(self.halves().columns(out, x, rows)),
         }
     }
 
@@ -250,10 +240,7 @@ impl Weight {
     }
 
     fn halves(&self) -> &Halves {
-        self.rounded.get_or_init(|| match Isa::best().dots_pairs() {
-            true => Halves::Dotted(PackedOf::new(Right::transpose_of(self))),
-            false => Halves::Stored(PackedOf::new(Right::transpose_of(self))),
-        })
+        self.rounded.get_or_init(|| Halves::new(Right::transpose_of(self)))
     }
 
     /// Multiplies the gradient of a result, `dy` of `[rows, out]`: `dx = dy W` or `dx += dy W`.
@@ -319,15 +306,6 @@ impl Weight {
             _ => unreachable!("was converted"),
         }
     }
-}
-
-/// A matrix in `bf16`, as products in it read it.
-#[derive(Clone, Debug)]
-enum Halves {
-    /// By an instruction for pairs.
-    Dotted(PackedOf<Pair>),
-    /// As numbers of 32 bits, where that is faster or there is no such instruction.
-    Stored(PackedOf<Stored>),
 }
 
 /// Rounds to `bf16`.
