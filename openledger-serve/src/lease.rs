@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use openledger_core::AdapterId;
-use openledger_kernels::{Mat, Packed};
+use openledger_core::{AdapterId, Error, ErrorKind, Result};
+use openledger_kernels::{Arithmetic, Mat, Packed, Storage};
 use openledger_model::{Adapter, Network, Pair, Param, Saved, Table};
 
 use crate::fingerprint::Fingerprint;
@@ -25,7 +25,16 @@ pub enum AdapterPrecision {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Numbers {
     pub(crate) id: AdapterId,
-    pub(crate) precision: AdapterPrecision,
+    pub(crate) form: Form,
+}
+
+/// How an engine multiplies by an adapter.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Form {
+    /// By its matrices, beside the base's.
+    Pairs(AdapterPrecision),
+    /// By the base's matrices with its own in them.
+    Merged,
 }
 
 /// A hold on one adapter, named by content. Cheap to clone. Engines of another base than it was made for
@@ -37,10 +46,18 @@ pub struct Lease(Arc<Generation>);
 struct Generation {
     numbers: Numbers,
     base: Fingerprint,
-    sites: BTreeMap<Param, Site>,
-    /// `[in, ranks]` of the linear layers that read the same rows, side by side.
-    downs: Vec<Packed>,
+    matrices: Matrices,
     tables: BTreeMap<Saved, Table>,
+}
+
+enum Matrices {
+    Pairs {
+        sites: BTreeMap<Param, Site>,
+        /// `[in, ranks]` of the linear layers that read the same rows, side by side.
+        downs: Vec<Packed>,
+    },
+    /// `[in, out]`: the base's with the adapter's in them.
+    Merged(BTreeMap<Param, Packed>),
 }
 
 /// What an adapter has at one linear layer.
@@ -94,10 +111,48 @@ impl Lease {
             }
             downs.push(pack(Mat::new(&rows, ranks, width).t()));
         }
+        Self::of(network, adapter, Form::Pairs(precision), Matrices::Pairs { sites, downs })
+    }
+
+    /// Makes a merged copy of an adapter: the base's matrices with the adapter's added, so that its answers
+    /// cost what those of the base alone do. In exchange it takes as much memory as the base does at the
+    /// layers it adapts, and rows of a step that are its own share no product with those of others.
+    ///
+    /// In `f32` results differ from those of the adapter beside its base by rounding alone; beside a base
+    /// in `bf16` sums are rounded to `bf16`, as PEFT's `merge_and_unload` does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] beside a base in eight or four bits, in which most of what an adapter adds
+    /// would be rounded away.
+    pub fn merged(network: &Network, adapter: &Adapter) -> Result<Self> {
+        let weights = network.weights();
+        let merge = |(site, _): (Param, &Pair)| {
+            if let Storage::Nf4(_) | Storage::Quantised(_) = weights.matrix(site).storage() {
+                let name = weights.name(site);
+                let message =
+                    format!("`{name}` has eight bits or fewer, in which a sum would be lost");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+            let [out, width] = network.sizes(site);
+            let sum = adapter.lora().merged(network, site);
+            let sum = Mat::new(&sum, out, width).t();
+            Ok((
+                site,
+                match weights.arithmetic() {
+                    Arithmetic::Bf16 => Packed::new_rounded(sum),
+                    _ => Packed::new(sum),
+                },
+            ))
+        };
+        let merged = adapter.lora().pairs().map(merge).collect::<Result<_>>()?;
+        Ok(Self::of(network, adapter, Form::Merged, Matrices::Merged(merged)))
+    }
+
+    fn of(network: &Network, adapter: &Adapter, form: Form, matrices: Matrices) -> Self {
         let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
-        let numbers = Numbers { id: adapter.id(), precision };
+        let numbers = Numbers { id: adapter.id(), form };
         let base = Fingerprint::of(network);
-        Self(Arc::new(Generation { numbers, base, sites, downs, tables }))
+        Self(Arc::new(Generation { numbers, base, matrices, tables }))
     }
 
     /// Returns the adapter's id.
@@ -117,9 +172,15 @@ impl Lease {
     /// Returns how many bytes it takes, with tables of its own.
     pub fn bytes(&self) -> usize {
         let factors = |site: &Site| 4 * site.factors.as_ref().map_or(0, Vec::len);
-        let sites = self.0.sites.values().map(|site| site.up.bytes() + factors(site));
+        let matrices: usize = match &self.0.matrices {
+            Matrices::Pairs { sites, downs } => {
+                let sites = sites.values().map(|site| site.up.bytes() + factors(site));
+                sites.chain(downs.iter().map(Packed::bytes)).sum()
+            }
+            Matrices::Merged(merged) => merged.values().map(Packed::bytes).sum(),
+        };
         let tables = self.0.tables.values().map(|table| 4 * table.data().len());
-        sites.chain(self.0.downs.iter().map(Packed::bytes)).chain(tables).sum()
+        matrices + tables.sum::<usize>()
     }
 
     /// How many holds there are on the adapter, this one included.
@@ -127,13 +188,20 @@ impl Lease {
         Arc::strong_count(&self.0)
     }
 
-    pub(crate) fn at(&self, site: Param) -> Option<&Site> {
-        self.0.sites.get(&site)
+    /// What it adds to the results of a linear layer, and the matrix that lowers its rows.
+    pub(crate) fn at(&self, site: Param) -> Option<(&Site, &Packed)> {
+        match &self.0.matrices {
+            Matrices::Pairs { sites, downs } => sites.get(&site).map(|s| (s, &downs[s.down])),
+            Matrices::Merged(_) => None,
+        }
     }
 
-    /// The matrix that lowers the rows of a site.
-    pub(crate) fn down(&self, site: &Site) -> &Packed {
-        &self.0.downs[site.down]
+    /// The matrix that takes the place of the base's.
+    pub(crate) fn merged_at(&self, site: Param) -> Option<&Packed> {
+        match &self.0.matrices {
+            Matrices::Pairs { .. } => None,
+            Matrices::Merged(merged) => merged.get(&site),
+        }
     }
 
     /// The table that takes the place of the base model's.

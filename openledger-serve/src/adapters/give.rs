@@ -40,18 +40,18 @@ impl Adapters {
         let material = self.0.hold(adapter.into())?;
         let recipe = Recipe::One(material.clone());
         let now = self.0.options.clock.now();
-        let known = self.0.lock().ready.take(recipe.id(), now);
-        let ready = match known {
-            Some(ready) => ready,
+        let known = self.0.lock().take_lease(recipe.id(), now);
+        let lease = match known {
+            Some(lease) => lease,
             None => {
                 let limits = Limits::new(&self.0.options);
                 let prepared = recipe.prepare(self.0.model.network(), limits);
-                self.0.admit(prepared.map_err(|unfit| unfit.error)?)?
+                self.0.admit(prepared.map_err(|unfit| unfit.error)?)?.lease
             }
         };
-        let before = self.0.lock().give(alias, state::Origin::Held(material), &ready.lease);
+        let before = self.0.lock().give(alias, state::Origin::Held(material), &lease);
         drop(before);
-        Ok(ready.lease)
+        Ok(lease)
     }
 
     /// Gives `alias` to what is at `origin` now, in place of what it named; returns the lease on it.

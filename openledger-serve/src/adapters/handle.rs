@@ -35,6 +35,8 @@ use crate::Lease;
 /// - Many who ask for one adapter share one load. A load runs on its own thread, never on the engine's.
 ///   A fetch ends when nobody waits for it any more; what is being made ready then is finished and kept.
 /// - A failure is told again for some seconds without another try, and never for ever.
+/// - What [`merge`](Self::merge) merged is answered from the merged copy until [`unmerge`](Self::unmerge),
+///   and nothing is merged by itself: the last bits of answers would change with what is asked for most.
 /// - A name goes on naming what was loaded, though its source may have changed, until
 ///   [`load`](Self::load) is called or all of it has left memory.
 ///
@@ -134,9 +136,9 @@ impl Adapters {
         let now = self.0.options.clock.now();
         {
             let mut state = self.0.lock();
-            if let Some(ready) = state.ready.take(recipe.id(), now) {
+            if let Some(lease) = state.take_lease(recipe.id(), now) {
                 state.counts.hits += 1;
-                return Ok(ready.lease);
+                return Ok(lease);
             }
             state.counts.misses += 1;
         }

@@ -11,7 +11,7 @@
 //!
 //! Two tiers keep what is used, each within its bytes: `memory` what files hold, `ready` what the engine
 //! multiplies by. What is leased never leaves. Everything is kept by content, so new weights under an
-//! old name are never mixed up with the old.
+//! old name are never mixed up with the old. Beside them are the merged copies that were asked for (`merge.rs`).
 
 mod compose;
 #[cfg(any(test, feature = "testing"))]
@@ -22,6 +22,7 @@ mod gate;
 mod give;
 mod handle;
 mod load;
+mod merge;
 mod name;
 mod objects;
 mod options;

@@ -19,6 +19,8 @@ pub struct AdapterOptions {
     pub ready_bytes: u64,
     /// Bytes of adapters in memory as their files are, to be made ready without their source: 8 GiB.
     pub memory_bytes: u64,
+    /// Bytes of merged copies: 4 GiB. There are none before [`merge`](super::Adapters::merge) is called.
+    pub merged_bytes: u64,
     /// The largest files that are fetched.
     pub files: FileLimits,
     /// The largest adapter, ready, in bytes: 2 GiB.
@@ -50,6 +52,7 @@ impl Default for AdapterOptions {
             sources: Sources::new(),
             ready_bytes: 4 << 30,
             memory_bytes: 8 << 30,
+            merged_bytes: 4 << 30,
             files: FileLimits::default(),
             max_bytes: 2 << 30,
             max_rank: 512,
@@ -82,6 +85,13 @@ impl AdapterOptions {
     #[must_use]
     pub const fn with_memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
+        self
+    }
+
+    /// Returns this with other bytes for merged copies.
+    #[must_use]
+    pub const fn with_merged_bytes(mut self, bytes: u64) -> Self {
+        self.merged_bytes = bytes;
         self
     }
 

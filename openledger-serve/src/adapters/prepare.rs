@@ -33,13 +33,14 @@ impl Inner {
             // It is in memory, so that the next try needs no source.
             Err(error) if error.is_retryable() => {
                 let new = !state.aliases.contains_key(name);
-                new.then(|| state.settle(name, (&origin, id, turn), None)).flatten()
+                let settled = new.then(|| state.settle(name, (&origin, id, turn), None));
+                settled.unwrap_or_default()
             }
             Err(error) => {
                 if let Origin::Source(source) = origin {
                     state.failures.note(Failed::Fetch(source), error, now);
                 }
-                None
+                Vec::new()
             }
         };
         drop(state);
@@ -47,8 +48,18 @@ impl Inner {
         prepared
     }
 
-    /// Makes an adapter ready, unless it is.
+    /// Makes an adapter ready, unless it is or there is a merged copy.
     pub(super) async fn prepare(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
+        let now = self.options.clock.now();
+        let merged = self.lock().merged.take(recipe.id(), now);
+        match merged {
+            Some(merged) => Ok(merged.lease),
+            None => self.prepare_pairs(recipe).await,
+        }
+    }
+
+    /// Makes an adapter ready beside its base, unless it is.
+    pub(super) async fn prepare_pairs(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
         let now = self.options.clock.now();
         let id = recipe.id();
         let flight = {

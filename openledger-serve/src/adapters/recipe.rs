@@ -91,6 +91,23 @@ impl Recipe {
     /// # Errors
     /// Those of [`Adapter::load`] and [`Combine::adapters`]; [`ErrorKind::Limit`].
     pub(super) fn prepare(&self, network: &Network, limits: Limits) -> Result<Ready, Unfit> {
+        self.make(network, limits, &|adapter| Ready::new(network, adapter, limits))
+    }
+
+    /// Makes a merged copy: it reads all of the base that the adapter changes.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and those of [`Lease::merged`].
+    pub(super) fn merge(&self, network: &Network, limits: Limits) -> Result<Ready, Unfit> {
+        self.make(network, limits, &|adapter| Ready::merged(network, adapter, limits))
+    }
+
+    fn make(
+        &self,
+        network: &Network,
+        limits: Limits,
+        ready: &dyn Fn(&Adapter) -> Result<Ready>,
+    ) -> Result<Ready, Unfit> {
         let load = |part: &Material| {
             let unfit = |error| Unfit { error, part: Some(part.id()) };
             part.load(network, limits).map_err(unfit)
@@ -98,7 +115,7 @@ impl Recipe {
         match self {
             Self::One(material) => {
                 let unfit = |error| Unfit { error, part: Some(material.id()) };
-                Ready::new(network, &*load(material)?, limits).map_err(unfit)
+                ready(&*load(material)?).map_err(unfit)
             }
             Self::Several(combine, parts) => {
                 let unfit = |error| Unfit { error, part: None };
@@ -109,7 +126,7 @@ impl Recipe {
                 let parts: Vec<(&Adapter, f64)> =
                     parts.iter().map(|(part, coefficient)| (&**part, *coefficient)).collect();
                 let composed = combine.adapters(network, &parts).map_err(unfit)?;
-                Ready::new(network, &composed.adapter, limits).map_err(unfit)
+                ready(&composed.adapter).map_err(unfit)
             }
         }
     }
@@ -117,13 +134,15 @@ impl Recipe {
 
 impl Ready {
     fn new(network: &Network, adapter: &Adapter, limits: Limits) -> Result<Self> {
-        let mut ranks: Vec<usize> = adapter.lora().pairs().map(|(_, pair)| pair.rank).collect();
-        ranks.sort_unstable();
-        ranks.dedup();
-        limits.check_rank(ranks.last().copied().unwrap_or(0))?;
+        let ranks = limits.ranks(adapter)?;
         let lease = Lease::with_precision(network, adapter, limits.precision);
         limits.check_bytes(lease.bytes() as u64)?;
-        Ok(Self { lease, ranks: ranks.into() })
+        Ok(Self { lease, ranks })
+    }
+
+    fn merged(network: &Network, adapter: &Adapter, limits: Limits) -> Result<Self> {
+        let ranks = limits.ranks(adapter)?;
+        Ok(Self { lease: Lease::merged(network, adapter)?, ranks })
     }
 }
 
@@ -132,6 +151,15 @@ impl Limits {
         // What is larger than all may be would never find room.
         let max_bytes = options.max_bytes.min(options.ready_bytes);
         Self { max_bytes, max_rank: options.max_rank, precision: options.precision }
+    }
+
+    /// Lists the different ranks of an adapter, ascending, if all are allowed.
+    fn ranks(self, adapter: &Adapter) -> Result<Arc<[usize]>> {
+        let mut ranks: Vec<usize> = adapter.lora().pairs().map(|(_, pair)| pair.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        self.check_rank(ranks.last().copied().unwrap_or(0))?;
+        Ok(ranks.into())
     }
 
     fn check_rank(self, rank: usize) -> Result<()> {

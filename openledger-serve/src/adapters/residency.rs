@@ -14,6 +14,8 @@ pub struct Residency {
     pub ready: Budget,
     /// Bytes of those in memory.
     pub memory: Budget,
+    /// Bytes of merged copies.
+    pub merged: Budget,
 }
 
 /// Bytes, and how many there may be.
@@ -42,6 +44,8 @@ pub struct Resident {
     pub ready_bytes: u64,
     /// Bytes it takes as its files are, or 0.
     pub memory_bytes: u64,
+    /// Bytes of its merged copy, or 0.
+    pub merged_bytes: u64,
     /// Whether an alias keeps it ready.
     pub pinned: bool,
     /// How many leases on it are held, every clone counted.

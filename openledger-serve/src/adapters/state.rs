@@ -12,6 +12,7 @@ use openledger_model::AdapterFiles;
 use super::{
     AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
     failures::Failures,
+    merge::Merged,
     recipe::{Material, Ready},
     residency,
     sources::SourceName,
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) aliases: HashMap<Arc<str>, Alias>,
     pub(super) memory: Tier<Material>,
     pub(super) ready: Tier<Ready>,
+    pub(super) merged: Merged,
     pub(super) fetches: Flights<SourceName, Fetched>,
     pub(super) preparations: Flights<AdapterId, Ready>,
     pub(super) failures: Failures<Failed>,
@@ -85,6 +87,7 @@ impl State {
             aliases: HashMap::new(),
             memory: Tier::new(options.memory_bytes),
             ready: Tier::new(options.ready_bytes),
+            merged: Merged::new(options.merged_bytes),
             fetches: Flights::new(),
             preparations: Flights::new(),
             failures: Failures::new(first, longest),
@@ -107,7 +110,13 @@ impl State {
     /// Takes what `alias` names, if it is ready.
     pub(super) fn take_ready(&mut self, alias: &str, now: Instant) -> Option<Lease> {
         let id = self.aliases.get(alias)?.id;
-        Some(self.ready.take(id, now)?.lease)
+        self.take_lease(id, now)
+    }
+
+    /// Takes the merged copy of an adapter, or else the adapter if it is ready.
+    pub(super) fn take_lease(&mut self, id: AdapterId, now: Instant) -> Option<Lease> {
+        let merged = self.merged.take(id, now);
+        Some(merged.or_else(|| self.ready.take(id, now))?.lease)
     }
 
     /// Takes what `alias` names, if it is in memory.
@@ -198,37 +207,56 @@ impl State {
         alias: &str,
         (origin, id, turn): (&Origin, AdapterId, Turn),
         ready: Option<&Lease>,
-    ) -> Option<Lease> {
+    ) -> Vec<Lease> {
         if let Some(known) = self.aliases.get_mut(alias) {
             if known.turn >= turn {
-                return None;
+                return Vec::new();
             }
-            (known.id, known.turn) = (id, turn);
+            let before = std::mem::replace(&mut known.id, id);
+            known.turn = turn;
             // What is pinned is what the alias names.
-            return known
-                .pinned
-                .as_mut()
-                .zip(ready)
-                .map(|(pin, l)| std::mem::replace(pin, l.clone()));
+            let pin = known.pinned.as_mut().zip(ready);
+            let pinned = pin.map(|(pin, ready)| std::mem::replace(pin, ready.clone()));
+            return pinned.into_iter().chain(self.forget_merged(before)).collect();
         }
         // Which names were taken away is not kept: any may have been.
         if turn <= self.unloaded {
-            return None;
+            return Vec::new();
         }
         self.sweep();
         let alias = Arc::from(alias);
         let new = Alias { origin: origin.clone(), id, turn, pinned: None, given: false };
         self.aliases.insert(alias, new);
-        None
+        Vec::new()
     }
 
-    /// Gives `alias` to what is ready, whatever it named before; returns that.
-    pub(super) fn give(&mut self, alias: &str, origin: Origin, ready: &Lease) -> Option<Alias> {
+    /// Gives `alias` to what is ready, whatever it named before; returns that, for the caller to drop.
+    pub(super) fn give(
+        &mut self,
+        alias: &str,
+        origin: Origin,
+        ready: &Lease,
+    ) -> Option<(Alias, Option<Lease>)> {
         let turn = self.next_turn();
         let pinned = self.aliases.get(alias).is_some_and(|known| known.pinned.is_some());
         let pinned = pinned.then(|| ready.clone());
         let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
-        self.aliases.insert(Arc::from(alias), new)
+        let before = self.aliases.insert(Arc::from(alias), new)?;
+        let merged = self.forget_merged(before.id);
+        Some((before, merged))
+    }
+
+    /// Takes the merged copy of an adapter away, if no alias names that any more.
+    pub(super) fn forget_merged(&mut self, id: AdapterId) -> Option<Lease> {
+        let named = self.aliases.values().any(|alias| alias.id == id);
+        if named { None } else { self.merged.remove(id) }
+    }
+
+    /// Lets aliases of an adapter that are pinned keep it in another form; returns what they kept.
+    pub(super) fn pin_as(&mut self, lease: &Lease) -> Vec<Lease> {
+        let named = self.aliases.values_mut().filter(|alias| alias.id == lease.id());
+        let pins = named.filter_map(|alias| alias.pinned.as_mut());
+        pins.map(|pin| std::mem::replace(pin, lease.clone())).collect()
     }
 
     /// Forgets that fetching from `origin` failed: what it gave last is good.
@@ -250,11 +278,14 @@ impl State {
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
-    /// Takes out of the tiers what nobody leases of `id`, for the caller to drop.
-    pub(super) fn release(&mut self, id: AdapterId) -> (Option<Ready>, Option<Material>) {
+    /// Takes out of the tiers what nobody leases of `id`, and the merged copy, for the caller to drop.
+    pub(super) fn release(
+        &mut self,
+        id: AdapterId,
+    ) -> (Option<Ready>, Option<Material>, Option<Lease>) {
         let leased = self.ready.iter().any(|(other, ready, _)| other == id && ready.holds() > 1);
         let ready = if leased { None } else { self.ready.remove(id) };
-        (ready, self.memory.remove(id))
+        (ready, self.memory.remove(id), self.merged.remove(id))
     }
 
     /// Takes `id` out of memory, if nothing good came of it yet and it could be fetched again.
@@ -274,7 +305,7 @@ impl State {
         let (memory, ready) = (&self.memory, &self.ready);
         self.aliases.retain(|_, alias| {
             let there = memory.contains(alias.id) || ready.contains(alias.id);
-            alias.given || alias.pinned.is_some() || there
+            alias.given || alias.pinned.is_some() || there || self.merged.contains(alias.id)
         });
         self.sweep_at = 1024 + 2 * self.aliases.len();
     }
@@ -296,6 +327,7 @@ impl State {
             ranks: Vec::new(),
             ready_bytes: 0,
             memory_bytes: 0,
+            merged_bytes: 0,
             pinned: false,
             leases: 0,
             idle: None,
@@ -318,6 +350,14 @@ impl State {
             resident.leases = ready.holds() - 1;
             resident.idle = sooner(resident.idle, used);
         }
+        for (id, ready, used) in self.merged.iter() {
+            let resident = by_id.entry(id).or_insert_with(|| blank(id));
+            resident.tier = residency::Tier::Ready;
+            resident.merged_bytes = ready.bytes();
+            resident.ranks = ready.ranks.to_vec();
+            resident.leases += ready.holds() - 1;
+            resident.idle = sooner(resident.idle, used);
+        }
         for (name, alias) in &self.aliases {
             if !alias.given && !by_id.contains_key(&alias.id) {
                 continue;
@@ -337,6 +377,7 @@ impl State {
             adapters,
             ready: Budget { used: self.ready.used(), max: self.ready.budget() },
             memory: Budget { used: self.memory.used(), max: self.memory.budget() },
+            merged: Budget { used: self.merged.used(), max: self.merged.budget() },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which pages hold which beginnings of texts.
 //!
 //! A [`Chain`] names everything up to the end of a page: whose cache, which adapter by content and
-//! rounding, every token. What follows a chain is found by its tokens, in order, so that the neighbours of a text are
+//! form, every token. What follows a chain is found by its tokens, in order, so that the neighbours of a text are
 //! those that share most of its beginning.
 
 use std::{
@@ -13,7 +13,10 @@ use openledger_core::AdapterId;
 use openledger_kernels::PAGE;
 
 use super::pages::PageId;
-use crate::{AdapterPrecision, lease::Numbers};
+use crate::{
+    AdapterPrecision,
+    lease::{Form, Numbers},
+};
 
 /// A hash of a tenant, an adapter and all tokens up to a page's end.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -24,12 +27,13 @@ impl Chain {
     pub(super) fn new(tenant: Option<&str>, adapter: Option<Numbers>) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("openledger-serve prefix cache 1");
         // Fixed lengths first, so that no two pairs are written alike.
-        let rounding = match adapter.map(|adapter| adapter.precision) {
+        let form = match adapter.map(|adapter| adapter.form) {
             None => 0,
-            Some(AdapterPrecision::F32) => 1,
-            Some(AdapterPrecision::Bf16) => 2,
+            Some(Form::Pairs(AdapterPrecision::F32)) => 1,
+            Some(Form::Pairs(AdapterPrecision::Bf16)) => 2,
+            Some(Form::Merged) => 3,
         };
-        hasher.update(&[rounding, u8::from(tenant.is_some())]);
+        hasher.update(&[form, u8::from(tenant.is_some())]);
         let id = adapter.map(|adapter| adapter.id);
         hasher.update(id.as_ref().map_or(&[0; 32], AdapterId::as_bytes).as_slice());
         hasher.update(tenant.unwrap_or_default().as_bytes());

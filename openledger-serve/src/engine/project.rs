@@ -1,4 +1,5 @@
-//! Linear layers of a step: the base's matrices for all rows, an adapter's for those of its group.
+//! Linear layers of a step: the base's matrices for all rows but those of merged copies, an adapter's for
+//! those of its group.
 
 use std::ops::Range;
 
@@ -24,14 +25,17 @@ pub(super) fn project<const N: usize>(
         let [outputs, _] = network.sizes(linear.weight);
         buffers.room(count * outputs)
     });
+    let base = results.iter_mut().zip(linears).flat_map(|(y, linear)| {
+        let (weight, arithmetic) = (weights.matrix(linear.weight), weights.arithmetic());
+        divide(y, count, linear, groups).map(move |(y, of, merged)| match merged {
+            Some(merged) => Product::by_packed(Into::Set(y), rows(&of), merged),
+            None => Product::by_weight(Into::Set(y), rows(&of), weight, arithmetic),
+        })
+    });
     let mut groups: Vec<Lowered<'_, N>> =
         groups.iter().filter_map(|(lease, of)| Lowered::new(lease, linears, of, buffers)).collect();
 
     // Rows are lowered beside the base's products, and raised onto the results of those.
-    let base = results.iter_mut().zip(linears).map(|(y, linear)| {
-        let weight = weights.matrix(linear.weight);
-        Product::by_weight(Into::Set(y), rows(&(0..count)), weight, weights.arithmetic())
-    });
     let lower = groups.iter_mut().map(|group| {
         Product::by_packed(Into::Set(&mut group.lowered), rows(&group.of), group.down)
     });
@@ -59,6 +63,31 @@ pub(super) fn project<const N: usize>(
     results
 }
 
+/// Divides the results of a layer, `y` of `count` rows, by what the rows are multiplied by: the base's
+/// matrix, or that of a merged copy.
+fn divide<'a>(
+    y: &'a mut [f32],
+    count: usize,
+    linear: &Linear,
+    groups: &[(&'a Lease, Range<usize>)],
+) -> impl Iterator<Item = (&'a mut [f32], Range<usize>, Option<&'a Packed>)> + use<'a> {
+    let outputs = y.len() / count;
+    let merged =
+        groups.iter().filter_map(|(lease, of)| Some((of, lease.merged_at(linear.weight)?)));
+    let (mut parts, mut first) = (Vec::new(), 0);
+    for (of, matrix) in merged {
+        parts.extend([(first..of.start, None), (of.clone(), Some(matrix))]);
+        first = of.end;
+    }
+    parts.push((first..count, None));
+    let mut rest = y;
+    parts.into_iter().filter(|(of, _)| !of.is_empty()).map(move |(of, matrix)| {
+        let (own, after) = std::mem::take(&mut rest).split_at_mut(of.len() * outputs);
+        rest = after;
+        (own, of, matrix)
+    })
+}
+
 /// The rows of an adapter, lowered once for all layers that read them.
 struct Lowered<'a, const N: usize> {
     /// Which rows.
@@ -76,8 +105,9 @@ impl<'a, const N: usize> Lowered<'a, N> {
         of: &Range<usize>,
         buffers: &Buffers,
     ) -> Option<Self> {
-        let sites = linears.map(|linear| lease.at(linear.weight));
-        let down = lease.down(sites.into_iter().flatten().next()?);
+        let found = linears.map(|linear| lease.at(linear.weight));
+        let (_, down) = found.into_iter().flatten().next()?;
+        let sites = found.map(|found| found.map(|(site, _)| site));
         Some(Self { of: of.clone(), sites, down, lowered: buffers.room(of.len() * down.cols()) })
     }
 

@@ -7,6 +7,7 @@ use futures::{
     future::{join, join_all},
 };
 use openledger_core::ErrorKind;
+use openledger_kernels::Arithmetic;
 use openledger_model::{LoraConfig, Model, Network, Saved, testing};
 use openledger_serve::{
     AdapterPrecision, Embed, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
@@ -18,7 +19,62 @@ use crate::support::{adapter, adapter_like, ask, by_tape, page_bytes};
 #[tokio::test]
 async fn mixed_adapters_in_one_batch_answer_as_each_alone_and_as_the_tape() {
     for family in testing::FAMILIES {
-        mixed(testing::tiny_of(family, 3).unwrap(), AdapterPrecision::F32).await;
+        mixed(testing::tiny_of(family, 3).unwrap(), |_| Kind::Pairs(AdapterPrecision::F32)).await;
+    }
+}
+
+#[tokio::test]
+async fn merged_copies_answer_in_one_batch_with_others_as_the_tape() {
+    for family in testing::FAMILIES {
+        let every_other = |n| [Kind::Merged, Kind::Pairs(AdapterPrecision::F32)][n % 2];
+        mixed(testing::tiny_of(family, 3).unwrap(), every_other).await;
+    }
+    let rounded = testing::tiny_of("qwen2", 3).unwrap().map_network(Network::in_bf16);
+    mixed(rounded, |_| Kind::Merged).await;
+}
+
+#[tokio::test]
+async fn a_merged_copy_has_the_logprobs_of_its_adapter_but_for_rounding() {
+    for dora in [false, true] {
+        let model = Arc::new(testing::tiny(3).unwrap());
+        let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
+        let config = LoraConfig::default().with_rank(4, 6.0).with_dora(dora);
+        let adapter = adapter_like(config, &model, 1);
+        let request = Generate::new((0..20).collect()).with_logprobs(1).with_max_tokens(30);
+        let request = request.with_ignore_eos(true);
+        let pairs = Lease::new(model.network(), &adapter);
+        let merged = Lease::merged(model.network(), &adapter).unwrap();
+        assert_eq!(merged.id(), pairs.id());
+        let mut chosen = Vec::new();
+        for lease in [pairs, merged] {
+            let mut engine = engine.clone();
+            let answer = engine.call(request.clone().with_adapter(lease)).await.unwrap();
+            let events: Vec<Event> = answer.map(Result::unwrap).collect().await;
+            let Some(Event::End(end)) = events.last() else { panic!("{events:?}") };
+            assert_eq!(end.tokens_cached, 0, "they share no cache");
+            let tokens = events.into_iter().filter_map(|event| match event {
+                Event::Token { token, logprobs, .. } => Some((token, logprobs.unwrap().chosen)),
+                _ => None,
+            });
+            chosen.push(tokens.collect::<Vec<(u32, f32)>>());
+        }
+        let [pairs, merged] = &chosen[..] else { unreachable!("two were pushed") };
+        assert_eq!((pairs.len(), merged.len()), (30, 30));
+        assert_ne!(pairs, merged, "not the same sums");
+        for ((token, of_pairs), (same, of_merged)) in pairs.iter().zip(merged) {
+            assert_eq!(token, same);
+            assert!((of_pairs - of_merged).abs() < 1e-4, "{of_pairs} {of_merged}");
+        }
+    }
+}
+
+#[test]
+fn what_would_be_rounded_away_is_not_merged() {
+    for round in [Network::in_q8_0, Network::in_q4_0, Network::in_nf4] {
+        let model = testing::tiny(3).unwrap().map_network(round);
+        let error = Lease::merged(model.network(), &adapter(&model, 3, 1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("proj.weight"), "{error}");
     }
 }
 
@@ -27,22 +83,30 @@ async fn so_they_do_beside_a_base_in_any_precision() {
     for family in ["llama", "deepseek_v3"] {
         for round in [Network::in_bf16, Network::in_q8_0, Network::in_q4_0] {
             let model = testing::tiny_of(family, 3).unwrap().map_network(round);
-            mixed(model, AdapterPrecision::F32).await;
+            mixed(model, |_| Kind::Pairs(AdapterPrecision::F32)).await;
         }
     }
 }
 
 #[tokio::test]
 async fn rounded_adapters_answer_in_one_batch_as_each_alone() {
-    mixed(testing::tiny(3).unwrap(), AdapterPrecision::Bf16).await;
+    let in_halves = |_| Kind::Pairs(AdapterPrecision::Bf16);
+    mixed(testing::tiny(3).unwrap(), in_halves).await;
     let rounded = testing::tiny_of("qwen3", 3).unwrap().map_network(Network::in_bf16);
-    mixed(rounded, AdapterPrecision::Bf16).await;
+    mixed(rounded, in_halves).await;
+}
+
+/// What the engine multiplies by for an adapter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Pairs(AdapterPrecision),
+    Merged,
 }
 
 /// Many requests of different adapters, whose answers are compared with those of the tape (which rounds
-/// no adapters), in an engine with room for all, then in small ones: pieces of prompts of several sizes,
+/// no adapters and no sums), in an engine with room for all, then in small ones: pieces of prompts of several sizes,
 /// so few pages that what is kept is given up.
-async fn mixed(model: Model, precision: AdapterPrecision) {
+async fn mixed(model: Model, kind: impl Fn(usize) -> Kind) {
     let model = Arc::new(model);
     let dora = LoraConfig::default().with_rank(2, 6.0).with_dora(true);
     let tables = [Saved::Embedding, Saved::Head];
@@ -56,12 +120,22 @@ async fn mixed(model: Model, precision: AdapterPrecision) {
         .map(|n| {
             let prompt: Vec<u32> = (0..1 + n * 3).map(|i| (n * 17 + i * 7) % 250).collect();
             let which = adapters.get((n % 5) as usize);
+            let kind = kind((n % 5) as usize);
             let count = 6 + n as usize;
-            let taped = which.is_none() || precision == AdapterPrecision::F32;
+            let exact = model.network().weights().arithmetic() == Arithmetic::F32;
+            let taped = match kind {
+                _ if which.is_none() => true,
+                Kind::Pairs(precision) => precision == AdapterPrecision::F32,
+                Kind::Merged => exact,
+            };
             let expected = taped.then(|| by_tape(&model, which, &prompt, count));
             let request = Generate::new(prompt).with_max_tokens(count);
-            let lease =
-                which.map(|adapter| Lease::with_precision(model.network(), adapter, precision));
+            let lease = which.map(|adapter| match kind {
+                Kind::Pairs(precision) => {
+                    Lease::with_precision(model.network(), adapter, precision)
+                }
+                Kind::Merged => Lease::merged(model.network(), adapter).unwrap(),
+            });
             match lease {
                 Some(lease) => (request.with_adapter(lease), expected),
                 None => (request, expected),

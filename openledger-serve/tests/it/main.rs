@@ -11,6 +11,7 @@ mod embed;
 mod engine;
 mod faults;
 mod layer;
+mod merged;
 mod replacing;
 mod sampling;
 mod scheduling;

@@ -2,12 +2,12 @@ use openledger_core::AdapterId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::AdapterPrecision;
+use crate::{AdapterPrecision, lease::Form};
 
 fn flow(tenant: &str, adapter: u8) -> Flow {
     let adapter = (adapter > 0).then(|| Numbers {
         id: AdapterId::from(openledger_core::B256::repeat_byte(adapter)),
-        precision: AdapterPrecision::F32,
+        form: Form::Pairs(AdapterPrecision::F32),
     });
     Flow { tenant: Some(tenant.into()), adapter }
 }
