@@ -43,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) path: String,
     /// What it names; none before it is loaded.
     pub(crate) id: Option<AdapterId>,
+    /// Whether it is answered from a merged copy.
+    pub(crate) merged: bool,
 }
 
 /// What a name has to stand for before it is given anew.
@@ -84,13 +86,16 @@ impl Shelf {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let listed = names.paths.iter();
         let mut known: BTreeMap<String, Known> = listed
-            .map(|(name, path)| (name.clone(), Known { path: path.clone(), id: None }))
+            .map(|(name, path)| {
+                (name.clone(), Known { path: path.clone(), id: None, merged: false })
+            })
             .collect();
         let resident = self.adapters.as_ref().map(Adapters::residency).unwrap_or_default();
         for adapter in resident.adapters {
             for alias in adapter.aliases.into_iter().filter(|alias| !names.gone.contains(alias)) {
                 let path = alias.clone();
-                known.entry(alias).or_insert(Known { path, id: None }).id = Some(adapter.id);
+                let named = known.entry(alias).or_insert(Known { path, id: None, merged: false });
+                (named.id, named.merged) = (Some(adapter.id), adapter.merged_bytes > 0);
             }
         }
         known
@@ -166,6 +171,37 @@ impl Shelf {
         names.paths.remove(name);
         names.gone.insert(name.to_owned());
         Ok(())
+    }
+
+    /// Answers what a name stands for from a merged copy.
+    pub(crate) async fn merge(&self, name: &str) -> Result<AdapterId, Failure> {
+        let adapters = self.offered(name)?;
+        let _changes = self.changes.lock().await;
+        let merged = adapters.merge(name).await;
+        let merged = merged.map_err(|e| failed(name, e).with_param("lora_name"))?;
+        Ok(merged.id())
+    }
+
+    /// Answers what a name stands for beside the base again.
+    pub(crate) async fn unmerge(&self, name: &str) -> Result<AdapterId, Failure> {
+        let adapters = self.offered(name)?;
+        let _changes = self.changes.lock().await;
+        if !self.list().get(name).is_some_and(|known| known.merged) {
+            let message = format!("there is no merged copy of `{name}`");
+            return Err(Failure::field("lora_name", message));
+        }
+        let lease = adapters.unmerge(name).await;
+        let lease = lease.map_err(|e| failed(name, e).with_param("lora_name"))?;
+        Ok(lease.id())
+    }
+
+    /// The adapters, if a name may be one of them.
+    fn offered(&self, name: &str) -> Result<&Adapters, Failure> {
+        let adapters = self.adapters()?;
+        match is_name(name) && !self.is_gone(name) {
+            true => Ok(adapters),
+            false => Err(Failure::unknown_model(name).with_param("lora_name")),
+        }
     }
 
     fn adapters(&self) -> Result<&Adapters, Failure> {

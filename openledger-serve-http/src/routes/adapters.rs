@@ -15,7 +15,11 @@ use crate::{Body, desk::Desk, error::Failure, shelf::Expected, wire::Fields};
 pub(super) fn list(desk: &Desk) -> Response<Body> {
     let listed = desk.shelf.list().into_iter().map(|(name, known)| {
         let id = known.id.as_ref().map(AdapterId::to_string);
-        let state = if id.is_some() { "loaded" } else { "known" };
+        let state = match (known.merged, id.is_some()) {
+            (true, _) => "merged",
+            (false, true) => "loaded",
+            (false, false) => "known",
+        };
         json!({"name": name, "id": id, "path": known.path, "state": state})
     });
     whole(&json!({"object": "list", "data": listed.collect::<Vec<_>>()}))
@@ -47,6 +51,21 @@ pub(super) async fn unload(desk: &Desk, json: &Json) -> Result<Response<Body>, F
     let name = Fields::new(json).required("lora_name")?;
     desk.shelf.remove(name).await?;
     Ok(whole(&json!({"name": name, "state": "unloaded"})))
+}
+
+/// `POST /v1/merge_lora_adapter` `{"lora_name"}`: answers it from a merged copy, at the base's speed and for
+/// as much memory.
+pub(super) async fn merge(desk: &Desk, json: &Json) -> Result<Response<Body>, Failure> {
+    let name = Fields::new(json).required("lora_name")?;
+    let id = desk.shelf.merge(name).await?;
+    Ok(whole(&json!({"name": name, "id": id.to_string(), "state": "merged"})))
+}
+
+/// `POST /v1/unmerge_lora_adapter` `{"lora_name"}`.
+pub(super) async fn unmerge(desk: &Desk, json: &Json) -> Result<Response<Body>, Failure> {
+    let name = Fields::new(json).required("lora_name")?;
+    let id = desk.shelf.unmerge(name).await?;
+    Ok(whole(&json!({"name": name, "id": id.to_string(), "state": "loaded"})))
 }
 
 /// `PUT /v1/adapters/{name}` `{"lora_path"}` with `If-Match: "ID"`, `If-Match: *` or

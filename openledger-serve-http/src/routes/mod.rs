@@ -34,6 +34,8 @@ enum Route {
     Model,
     LoadAdapter,
     UnloadAdapter,
+    MergeAdapter,
+    UnmergeAdapter,
     Adapters,
     Adapter,
     Metrics,
@@ -42,7 +44,7 @@ enum Route {
 }
 
 impl Route {
-    const ALL: [(Self, Method, &'static str); 12] = [
+    const ALL: [(Self, Method, &'static str); 14] = [
         (Self::Chat, Method::POST, "/v1/chat/completions"),
         (Self::Completions, Method::POST, "/v1/completions"),
         (Self::Embeddings, Method::POST, "/v1/embeddings"),
@@ -50,6 +52,8 @@ impl Route {
         (Self::Model, Method::GET, "/v1/models/{name}"),
         (Self::LoadAdapter, Method::POST, "/v1/load_lora_adapter"),
         (Self::UnloadAdapter, Method::POST, "/v1/unload_lora_adapter"),
+        (Self::MergeAdapter, Method::POST, "/v1/merge_lora_adapter"),
+        (Self::UnmergeAdapter, Method::POST, "/v1/unmerge_lora_adapter"),
         (Self::Adapters, Method::GET, "/v1/adapters"),
         (Self::Adapter, Method::PUT, "/v1/adapters/{name}"),
         (Self::Metrics, Method::GET, "/metrics"),
@@ -84,7 +88,15 @@ impl Route {
 
     /// Whether it is for administrators only.
     const fn is_admin(self) -> bool {
-        matches!(self, Self::LoadAdapter | Self::UnloadAdapter | Self::Adapters | Self::Adapter)
+        matches!(
+            self,
+            Self::LoadAdapter
+                | Self::UnloadAdapter
+                | Self::MergeAdapter
+                | Self::UnmergeAdapter
+                | Self::Adapters
+                | Self::Adapter
+        )
     }
 }
 
@@ -162,6 +174,8 @@ where
     match route {
         Route::LoadAdapter => adapters::load(desk, &json(desk, &body)?).await,
         Route::UnloadAdapter => adapters::unload(desk, &json(desk, &body)?).await,
+        Route::MergeAdapter => adapters::merge(desk, &json(desk, &body)?).await,
+        Route::UnmergeAdapter => adapters::unmerge(desk, &json(desk, &body)?).await,
         Route::Adapter => adapters::put(desk, name, &parts.headers, &json(desk, &body)?).await,
         Route::Embeddings => embeddings::answer(desk, &caller, body).await,
         Route::Chat => ask::answer(desk, &caller, Asked { headers, trace, body }, ask::chat).await,

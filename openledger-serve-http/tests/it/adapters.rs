@@ -107,6 +107,35 @@ async fn adapters_are_loaded_and_unloaded_as_by_vllm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_is_merged_and_taken_apart_by_administrators() {
+    let (_scratch, address) = server().await;
+    let post = async |path: &str, name: &str, key: &str| {
+        with_key(address, "POST", path, key, &json!({"lora_name": name}).to_string()).await
+    };
+    let state = async || {
+        let list = with_key(address, "GET", "/v1/adapters", ADMIN, "").await.json();
+        list["data"][0]["state"].clone()
+    };
+    let (apart, expected) = text(address, "law", PRESS).await;
+    let merge = "/v1/merge_lora_adapter";
+    assert_eq!(post(merge, "law", PRESS).await.status, 403);
+    assert_eq!(post(merge, "low", ADMIN).await.status, 404);
+    assert_eq!(post(merge, "../law", ADMIN).await.status, 404);
+    assert_eq!(state().await, "loaded");
+    let merged = post(merge, "law", ADMIN).await;
+    assert_eq!((merged.status, &merged.json()["state"]), (200, &json!("merged")));
+    assert_eq!(state().await, "merged");
+    let (answer, said) = text(address, "law", PRESS).await;
+    assert_eq!(said, expected);
+    let id = "x-openledger-adapter";
+    assert_eq!(answer.header(id), apart.header(id));
+    let unmerge = "/v1/unmerge_lora_adapter";
+    assert_eq!(post(unmerge, "law", ADMIN).await.status, 200);
+    assert_eq!(state().await, "loaded");
+    assert_eq!(post(unmerge, "law", ADMIN).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_given_anew_only_if_it_stands_for_what_is_expected() {
     let (_scratch, address) = server().await;
     let (answer, _) = text(address, "law", PRESS).await;
