@@ -62,6 +62,10 @@ struct Options {
     /// Tokens of an answer that are guessed at a time, from what was written before.
     #[arg(long, default_value_t = 0)]
     draft: usize,
+    /// Collector of OpenTelemetry that requests are traced to, such as `http://127.0.0.1:4318/v1/traces`.
+    #[cfg(feature = "otel")]
+    #[arg(long)]
+    traces: Option<String>,
     #[command(flatten)]
     layers: Layers,
 }
@@ -115,6 +119,10 @@ fn run(options: &Options) -> Result<()> {
     }
     if layers.signs_receipts() {
         api = api.with_receipts();
+    }
+    #[cfg(feature = "otel")]
+    if let Some(collector) = &options.traces {
+        api = api.with_traces(openledger_serve_http::Traces::otlp(collector)?);
     }
     match ChatTemplate::open(&options.model) {
         Ok(template) => api = api.with_template(template),
