@@ -1,7 +1,7 @@
 //! What does a second thread gain a server, and what does an adapter cost it?
 //!
 //! One, eight and sixteen clients ask an engine in this process, of one thread and of two in turns: the base
-//! alone, all one adapter, each another one; and for a prompt of 128 tokens to be read. Ratios are of medians
+//! alone, all one adapter, its merged copy (`f32` and `bf16`), each another one; and for a prompt of 128 tokens to be read. Ratios are of medians
 //! of all rounds, so that a neighbour's busy minute weighs little. llama.cpp stands beside in
 //! `cargo xtask llama`, which asks over HTTP.
 //!
@@ -46,6 +46,7 @@ enum Asked {
     Prompt,
     Base,
     OneAdapter,
+    Merged,
     AllDifferent,
 }
 
@@ -76,16 +77,23 @@ async fn run(model: &Path, adapters: &Path, dtype: &str, rounds: usize) {
         leases.push(shelf.lease(name.as_str()).await.unwrap());
     }
     assert_eq!(leases.len(), 16, "16 adapters are wanted");
+    let merged = shelf.merge(names[0].as_str()).await.ok();
+    let leases = Leases { beside: leases, merged };
 
     let engines = THREADS.map(|threads| {
         let options = EngineOptions::default().with_threads(threads).with_prefix_cache(false);
         Engine::start(Arc::clone(&model), options).unwrap()
     });
-    let mut cases = vec![(1, Asked::Prompt), (1, Asked::Base), (1, Asked::OneAdapter)];
-    for clients in [8, 16] {
-        let kinds = [Asked::Base, Asked::OneAdapter, Asked::AllDifferent];
+    let mut cases = vec![(1, Asked::Prompt)];
+    for clients in [1, 8, 16] {
+        let kinds = [Asked::Base, Asked::OneAdapter, Asked::Merged, Asked::AllDifferent];
         cases.extend(kinds.map(|asked| (clients, asked)));
     }
+    cases.retain(|&(clients, asked)| match asked {
+        Asked::Merged => leases.merged.is_some(),
+        Asked::AllDifferent => clients > 1,
+        _ => true,
+    });
     for engine in &engines {
         ask(engine, &leases, 16, Asked::AllDifferent).await;
     }
@@ -117,7 +125,7 @@ async fn run(model: &Path, adapters: &Path, dtype: &str, rounds: usize) {
             base = cpu;
         }
         let costs = match asked {
-            Asked::OneAdapter => format!("{:.1} %", 100.0 * (base / cpu - 1.0)),
+            Asked::OneAdapter | Asked::Merged => format!("{:.1} %", 100.0 * (base / cpu - 1.0)),
             _ => String::new(),
         };
         println!(
@@ -128,7 +136,14 @@ async fn run(model: &Path, adapters: &Path, dtype: &str, rounds: usize) {
     }
 }
 
-async fn ask(engine: &Engine, leases: &[Lease], clients: usize, asked: Asked) {
+/// What is asked for by, one after another.
+struct Leases {
+    beside: Vec<Lease>,
+    /// Of the first, where the base can be merged with.
+    merged: Option<Lease>,
+}
+
+async fn ask(engine: &Engine, leases: &Leases, clients: usize, asked: Asked) {
     let (read, written) = match asked {
         Asked::Prompt => (LONG_PROMPT, 1),
         _ => (PROMPT, WRITTEN),
@@ -138,8 +153,9 @@ async fn ask(engine: &Engine, leases: &[Lease], clients: usize, asked: Asked) {
         let request = Generate::new(prompt).with_max_tokens(written).with_ignore_eos(true);
         let request = match asked {
             Asked::Prompt | Asked::Base => request,
-            Asked::OneAdapter => request.with_adapter(leases[0].clone()),
-            Asked::AllDifferent => request.with_adapter(leases[client].clone()),
+            Asked::OneAdapter => request.with_adapter(leases.beside[0].clone()),
+            Asked::Merged => request.with_adapter(leases.merged.clone().unwrap()),
+            Asked::AllDifferent => request.with_adapter(leases.beside[client].clone()),
         };
         let mut engine = engine.clone();
         async move {
