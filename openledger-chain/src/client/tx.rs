@@ -45,6 +45,11 @@ pub struct TxLog {
 }
 
 impl<T> Sent<T> {
+    /// Makes what a role's methods return, for one that somebody else plays.
+    pub const fn new(value: T, tx: Tx) -> Self {
+        Self { value, tx }
+    }
+
     pub(super) fn map<U>(self, value: impl FnOnce(T) -> U) -> Sent<U> {
         Sent { value: value(self.value), tx: self.tx }
     }

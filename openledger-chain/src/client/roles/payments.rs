@@ -124,6 +124,13 @@ pub struct Reservation {
     pub expires_at: u64,
 }
 
+impl Reservation {
+    /// Makes what [`Payments::reserved`] returns, for another escrow than a contract's.
+    pub const fn new(amount: Amount, expires_at: u64) -> Self {
+        Self { amount, expires_at }
+    }
+}
+
 /// Who gets the parts of fees that are neither the model's nor the contributors'.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(clippy::exhaustive_structs, reason = "the contract has these two")]
