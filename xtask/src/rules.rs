@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::shell::{Result, cargo, output};
 
 /// A crate, and what must not be below it in the default build.
-const RULES: [(&str, &[&str]); 13] = [
+const RULES: [(&str, &[&str]); 14] = [
     ("openledger-core", &["tokio", "candle-core", "alloy", "revm", "rayon"]),
     ("openledger-kernels", &["tokio", "candle-core", "openledger-core", "alloy-primitives"]),
     ("openledger-model", &["tokio", "alloy", "revm"]),
@@ -18,6 +18,11 @@ const RULES: [(&str, &[&str]); 13] = [
         &["tokio", "alloy", "revm", "openledger-datanet", "openledger-train"],
     ),
     ("openledger-serve", &["alloy", "revm", "openledger-datanet", "openledger-train"]),
+    // Serving and the chain meet here, and nobody else does.
+    (
+        "openledger-serve-escrow",
+        &["openledger-attribution", "openledger-datanet", "openledger-train"],
+    ),
     ("openledger-serve-hub", &["alloy", "revm", "openledger-datanet", "openledger-train"]),
     ("openledger-http", &["candle-core", "alloy", "revm", "openledger-model"]),
     ("openledger-serve-http", &["alloy", "revm", "openledger-datanet", "openledger-train"]),
