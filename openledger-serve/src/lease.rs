@@ -111,6 +111,7 @@ impl Lease {
             }
             downs.push(pack(Mat::new(&rows, ranks, width).t()));
         }
+        Packed::gather(sites.values_mut().map(|site| &mut site.up).chain(&mut downs));
         Self::of(network, adapter, Form::Pairs(precision), Matrices::Pairs { sites, downs })
     }
 

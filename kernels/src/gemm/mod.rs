@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use crate::{
     isa::Isa,
-    room::Room,
+    room::{Fixed, Movable, Room, gather},
     scratch,
     threads::each,
     weight::{Halves, Shared},
@@ -151,6 +151,20 @@ impl Packed {
         Self(Kept::Rounded(Halves::new(b.into())))
     }
 
+    /// Moves matrices into one piece of memory, which goes when the last of them goes: an allocator would
+    /// keep what lies between small ones that it still lends.
+    pub fn gather<'a>(matrices: impl IntoIterator<Item = &'a mut Self>) {
+        gather(matrices.into_iter().map(Self::panels_mut).collect());
+    }
+
+    fn panels_mut(&mut self) -> &mut dyn Movable {
+        match &mut self.0 {
+            Kept::Whole(packed) => &mut packed.panels,
+            Kept::Half(packed) | Kept::Rounded(Halves::Stored(packed)) => &mut packed.panels,
+            Kept::Rounded(Halves::Dotted(packed)) => &mut packed.panels,
+        }
+    }
+
     /// Returns the number of rows of the matrix packed: the inner dimension of products.
     pub const fn rows(&self) -> usize {
         self.sizes()[0]
@@ -198,7 +212,7 @@ impl Packed {
 /// [`Packed`] with elements of any kind.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedOf<E: Element> {
-    panels: Room<E>,
+    panels: Fixed<E>,
     rows: usize,
     cols: usize,
     /// Columns of a panel.
@@ -221,7 +235,7 @@ impl<E: Element> PackedOf<E> {
         let [rows, cols] = b.sizes();
         let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
-        Self { panels, rows, cols, width, isa }
+        Self { panels: Fixed::Own(panels), rows, cols, width, isa }
     }
 
     fn bytes(&self) -> usize {
