@@ -17,7 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(tokenizer) = file.tokenizer() {
         let _ = Tokenizer::parse(&tokenizer);
     }
-    let _ = Model::from_gguf(bytes);
+    let exact = Model::from_gguf(bytes);
+    let stored = Model::from_gguf_as_stored(&bytes.to_vec().into());
+    assert_eq!(exact.is_ok(), stored.is_ok());
     let (files, base) = BASE.get_or_init(|| {
         let files = testing::tiny_files(1).expect("a model of our own");
         let model = Model::load(&files).expect("it loads");

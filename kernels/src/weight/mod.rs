@@ -81,6 +81,20 @@ impl Storage {
         }
     }
 
+    /// Returns what the elements are stored as.
+    pub const fn precision(&self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::Bf16(_) => Precision::Bf16,
+            Self::F16(_) => Precision::F16,
+            Self::Nf4(_) => Precision::Nf4,
+            Self::Quantised(x) => match x.bits() {
+                Bits::Eight => Precision::Q8_0,
+                Bits::Four => Precision::Q4_0,
+            },
+        }
+    }
+
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         match self {

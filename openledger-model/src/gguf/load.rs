@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
+use openledger_kernels::Storage;
 use serde_json::Value as Json;
 
 use super::{Gguf, GgufTensor, config, deepseek, keys::Keys, names, permute, vocabulary};
-use crate::{Decoder, NamedTensor, Weights};
+use crate::{Decoder, Weights, weights::Found};
 
 /// Divisors of rotary frequencies, which belong to the configuration.
 const DIVISORS: &str = "rope_freqs.weight";
@@ -42,6 +44,32 @@ impl<'a> Gguf<'a> {
     /// tensor that the architecture does not have; [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`]
     /// naming one that is missing or of another shape.
     pub fn weights(&self) -> Result<Weights> {
+        let tensors = self.each_tensor(|tensor, heads| {
+            let data = tensor.to_f32();
+            let data = match heads {
+                Some(heads) => permute::to_halves(&data, heads, tensor.shape()[0] / heads),
+                None => data,
+            };
+            Storage::F32(data.into())
+        })?;
+        Weights::from_stored(tensors)
+    }
+
+    /// Returns the tensors as they are stored, those of `file`, of which this was parsed; of DeepSeek's
+    /// experts and latent attention in `f32`.
+    ///
+    /// # Errors
+    /// As [`weights`](Self::weights).
+    pub(crate) fn weights_as_stored(&self, file: &Bytes) -> Result<Weights> {
+        Weights::from_stored(self.each_tensor(|tensor, heads| tensor.stored(heads, file))?)
+    }
+
+    /// Returns each tensor by the name of a checkpoint, read by `read`, which is told of how many heads the
+    /// rows are permuted.
+    fn each_tensor(
+        &self,
+        read: impl Fn(&GgufTensor<'a>, Option<usize>) -> Storage,
+    ) -> Result<Vec<Found>> {
         let fields = config::read(self)?;
         let architecture = Keys::new(self)?.architecture();
         let json = Json::Object(fields).to_string();
@@ -54,21 +82,18 @@ impl<'a> Gguf<'a> {
                 Some(to) => {
                     // Before anything is decoded: a file may claim a shape that no model has.
                     check(name, tensor, expected.get(&to))?;
-                    let data = tensor.to_f32();
-                    let data = match heads.of(architecture, &to) {
-                        Some(heads) => permute::to_halves(&data, heads, tensor.shape()[0] / heads),
-                        None => data,
-                    };
-                    vec![NamedTensor { name: to, shape: tensor.shape().to_vec(), data }]
+                    let storage = read(tensor, heads.of(architecture, &to));
+                    vec![Found { name: to, shape: tensor.shape().to_vec(), storage }]
                 }
                 None if architecture == "deepseek2" => {
-                    deepseek::tensors(self, name)?.ok_or_else(|| surplus(name))?
+                    let found = deepseek::tensors(self, name)?.ok_or_else(|| surplus(name))?;
+                    found.into_iter().map(Found::from).collect()
                 }
                 None => return Err(surplus(name)),
             };
             tensors.extend(found);
         }
-        Weights::from_tensors(tensors)
+        Ok(tensors)
     }
 }
 

@@ -23,6 +23,7 @@ mod names;
 mod permute;
 mod pre_tokenizer;
 mod read;
+mod stored;
 mod tables;
 mod value;
 mod vocabulary;

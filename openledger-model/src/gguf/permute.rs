@@ -5,17 +5,22 @@
 //! d/2 + 1, …
 
 /// Returns the rows in the order of a Hugging Face checkpoint.
-pub(super) fn to_halves(rows: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
+pub(super) fn to_halves<T: Copy>(rows: &[T], heads: usize, head_dim: usize) -> Vec<T> {
     permute(rows, heads, |row| 2 * (row % (head_dim / 2)) + row / (head_dim / 2), head_dim)
 }
 
 /// Returns the rows in the order of a GGUF file.
-pub(super) fn to_neighbours(rows: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
+pub(super) fn to_neighbours<T: Copy>(rows: &[T], heads: usize, head_dim: usize) -> Vec<T> {
     permute(rows, heads, |row| row / 2 + row % 2 * (head_dim / 2), head_dim)
 }
 
-/// Puts row `from(row)` of each head at `row`.
-fn permute(rows: &[f32], heads: usize, from: impl Fn(usize) -> usize, head_dim: usize) -> Vec<f32> {
+/// Puts row `from(row)` of each head at `row`, whatever a row is made of.
+fn permute<T: Copy>(
+    rows: &[T],
+    heads: usize,
+    from: impl Fn(usize) -> usize,
+    head_dim: usize,
+) -> Vec<T> {
     let width = rows.len() / (heads * head_dim);
     let mut out = Vec::with_capacity(rows.len());
     for head in rows.chunks_exact(head_dim * width) {

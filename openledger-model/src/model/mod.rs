@@ -4,6 +4,7 @@ mod files;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use openledger_core::{B256, ContentHash, Error, ModelId, Result};
 
 pub use files::ModelFiles;
@@ -32,10 +33,25 @@ impl Model {
             true => Self::from_gguf(&map(path)?),
             false => Self::load(&ModelFiles::read(path)?),
         };
-        model.map_err(|e| {
-            let message = format!("cannot use the model in `{}`", path.display());
-            Error::new(e.kind(), message).with_source(e)
-        })
+        model.map_err(|e| cannot_use(path, e))
+    }
+
+    /// Opens a folder or a GGUF file, whose matrices stay as it has them: [`open`](Self::open) has those in
+    /// `f32`. `F32`, `F16` and `BF16` lie in the file's memory, `Q8_0` and `Q4_0` are multiplied as
+    /// [`Network::in_q8_0`] says; of other types, and of DeepSeek's experts and latent attention, matrices are in
+    /// `f32` all the same.
+    ///
+    /// To serve it; training wants products with exact rows.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as_stored(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if !path.is_file() {
+            return Self::open(path);
+        }
+        let model = map(path).and_then(|file| Self::from_gguf_as_stored(&file));
+        model.map_err(|e| cannot_use(path, e))
     }
 
     /// Makes a model of the bytes of a GGUF file. Its id is the hash of the file.
@@ -45,7 +61,20 @@ impl Model {
     /// those of [`Model::load`].
     pub fn from_gguf(file: &[u8]) -> Result<Self> {
         let parsed = Gguf::parse(file)?;
-        let network = Network::new(&parsed.config()?, parsed.weights()?)?;
+        Self::of_gguf(file, &parsed, parsed.weights()?)
+    }
+
+    /// The same with matrices as the file has them, as [`open_as_stored`](Self::open_as_stored) says.
+    ///
+    /// # Errors
+    /// As [`from_gguf`](Self::from_gguf).
+    pub fn from_gguf_as_stored(file: &Bytes) -> Result<Self> {
+        let parsed = Gguf::parse(file)?;
+        Self::of_gguf(file, &parsed, parsed.weights_as_stored(file)?)
+    }
+
+    fn of_gguf(file: &[u8], parsed: &Gguf<'_>, weights: Weights) -> Result<Self> {
+        let network = Network::new(&parsed.config()?, weights)?;
         let tokenizer = Tokenizer::parse(&parsed.tokenizer()?)?;
         let hash = ContentHash::of_files([("model.gguf", file)]);
         Self::new(ModelId::from(B256::from(hash)), network, tokenizer)
@@ -105,4 +134,9 @@ impl Model {
     pub fn eos(&self) -> Option<u32> {
         self.network.decoder().eos().first().copied()
     }
+}
+
+fn cannot_use(path: &Path, error: Error) -> Error {
+    let message = format!("cannot use the model in `{}`", path.display());
+    Error::new(error.kind(), message).with_source(error)
 }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Arithmetic, Into, Mat, Precision, Storage, Weight};
 
-pub(crate) use self::safetensors::{read_safetensors, write_safetensors};
+pub(crate) use self::safetensors::{Found, read_safetensors, write_safetensors};
 
-use self::safetensors::{Found, find_tensors};
+use self::safetensors::find_tensors;
 
 /// Names one tensor of a [`Weights`]; as the weight of a linear layer, also the place for adapters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -103,8 +103,15 @@ impl Weights {
                     "`{name}` of shape {shape:?} with {len} elements"
                 )));
             }
-            weights.add(Found { name, shape, storage: Storage::F32(data.into()) })?;
+            weights.add(NamedTensor { name, shape, data }.into())?;
         }
+        Ok(weights)
+    }
+
+    /// Takes tensors as they are stored.
+    pub(crate) fn from_stored(tensors: impl IntoIterator<Item = Found>) -> Result<Self> {
+        let mut weights = Self::empty();
+        tensors.into_iter().try_for_each(|tensor| weights.add(tensor))?;
         Ok(weights)
     }
 
@@ -120,7 +127,7 @@ impl Weights {
         self.arithmetic
     }
 
-    /// Rounds matrices to another precision and forgets what they were.
+    /// Rounds matrices to another precision and forgets what they were; those that have it stay.
     ///
     /// # Panics
     /// If one of them is no matrix.
@@ -130,6 +137,9 @@ impl Weights {
             let Values::Matrix(weight) = &mut stored.values else {
                 panic!("`{}` is no matrix", stored.name)
             };
+            if weight.storage().precision() == precision {
+                continue;
+            }
             let rounded = Storage::new(weight.storage().to_vec(), weight.sizes(), precision);
             **weight = Weight::new(rounded, weight.sizes());
         }

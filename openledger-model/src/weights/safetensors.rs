@@ -11,10 +11,16 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::NamedTensor;
 
 /// A tensor where it lies in a file.
-pub(super) struct Found {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) storage: Storage,
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) storage: Storage,
+}
+
+impl From<NamedTensor> for Found {
+    fn from(NamedTensor { name, shape, data }: NamedTensor) -> Self {
+        Self { name, shape, storage: Storage::F32(data.into()) }
+    }
 }
 
 /// Finds the tensors of a safetensors file by ascending name, and copies none that lies aligned.

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use candle_core::{
     Device,
     quantized::{GgmlDType, QStorage, QTensor},
 };
 use openledger_core::ErrorKind;
+use openledger_kernels::Precision;
 use openledger_model::{
     Batch, LoraConfig, Model, ModelFiles, Network, Tape, Trainable,
     gguf::{GgmlType, Gguf, GgufWriter, write_adapter},
@@ -47,6 +49,10 @@ fn files_of(family: &str) -> ModelFiles {
     files
 }
 
+/// What can be written.
+const WRITTEN: [GgmlType; 5] =
+    [GgmlType::F32, GgmlType::F16, GgmlType::BF16, GgmlType::Q8_0, GgmlType::Q4_0];
+
 const TOKENS: [u32; 9] = [256, 84, 104, 101, 32, 99, 97, 116, 33];
 
 #[test]
@@ -71,6 +77,43 @@ fn a_model_written_in_f32_is_the_same_when_read() {
             assert_eq!(read.tokenizer().decode(&tokens).unwrap(), text);
         }
     }
+}
+
+#[test]
+fn matrices_stay_as_a_file_has_them_where_products_can_be_computed_with_them() {
+    for family in testing::FAMILIES {
+        let files = files_of(family);
+        for ty in WRITTEN {
+            let file = Bytes::from(write(&files, ty));
+            let exact = Model::from_gguf(&file).unwrap();
+            let stored = Model::from_gguf_as_stored(&file).unwrap();
+            assert_eq!(stored.id(), exact.id());
+            let (exact, stored) = (exact.network().weights(), stored.network().weights());
+            let mut kept = 0;
+            for (param, same) in exact.params().zip(stored.params()) {
+                assert_eq!(exact.name(param), stored.name(same));
+                assert_eq!(exact.data(param), stored.data(same), "{family} {ty}");
+                if let [_, _] = *stored.shape(same) {
+                    let precision = stored.matrix(same).storage().precision();
+                    kept += usize::from(precision != Precision::F32);
+                }
+            }
+            assert_eq!(kept > 0, ty != GgmlType::F32, "{family} {ty}");
+        }
+    }
+}
+
+#[test]
+fn what_has_a_precision_already_is_not_rounded_to_it_again() {
+    let files = testing::tiny_files(1).unwrap();
+    let file = Bytes::from(write(&files, GgmlType::Q4_0));
+    let model = Model::from_gguf_as_stored(&file).unwrap().map_network(Network::in_q4_0);
+    let exact = Model::from_gguf(&file).unwrap();
+    let data = |model: &Model| {
+        let weights = model.network().weights();
+        weights.params().flat_map(|param| weights.data(param).to_vec()).collect::<Vec<f32>>()
+    };
+    assert_eq!(data(&model), data(&exact));
 }
 
 #[test]
@@ -103,6 +146,9 @@ fn a_file_opens_like_a_folder_and_its_bytes_are_its_name() {
         assert_eq!(Model::open(&path).unwrap().id(), ids[ids.len() - 1]);
     }
     assert_ne!(ids[0], ids[1]);
+    let path = folder.path().join("bf16.gguf");
+    std::fs::write(&path, write(&files, GgmlType::BF16)).unwrap();
+    assert_eq!(Model::open_as_stored(&path).unwrap().id(), ids[1]);
     let path = folder.path().join("cut.gguf");
     let whole = write(&files, GgmlType::F32);
     std::fs::write(&path, &whole[..whole.len() - 100]).unwrap();

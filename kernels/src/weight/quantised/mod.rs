@@ -86,6 +86,41 @@ impl Quantised {
     /// If there are not `out * in` elements.
     pub fn new(elements: &[f32], [out, width]: [usize; 2], bits: Bits) -> Self {
         assert_eq!(elements.len(), out * width, "elements of a {out} x {width} matrix");
+        Self::fill([out, width], bits, |row, block, codes, lane| {
+            let row = &elements[row * width..][..width];
+            let end = width.min((block + 1) * BLOCK);
+            encode(&row[block * BLOCK..end], codes, lane, bits)
+        })
+    }
+
+    /// Takes the blocks of a matrix as ggml's files have them, row by row: codes and scales stay what they are.
+    ///
+    /// # Panics
+    /// If a row is not of whole blocks, or there are not as many bytes as that takes.
+    pub fn from_blocks(bytes: &[u8], [out, width]: [usize; 2], bits: Bits) -> Self {
+        assert!(width.is_multiple_of(BLOCK), "rows of {width} are not of whole blocks");
+        let (size, count) = (2 + bits.bytes() / LANES, width / BLOCK);
+        assert_eq!(bytes.len(), out * count * size, "bytes of a {out} x {width} matrix");
+        Self::fill([out, width], bits, |row, block, codes, lane| {
+            let [low, high, from @ ..] = &bytes[(row * count + block) * size..][..size] else {
+                unreachable!("a block begins with its scale")
+            };
+            for (at, &code) in from.iter().enumerate() {
+                codes[place(bits, lane, at).0] = match bits {
+                    Bits::Eight => code ^ 0x80,
+                    Bits::Four => code,
+                };
+            }
+            f16::from_le_bytes([*low, *high])
+        })
+    }
+
+    /// Makes the panels: `block` writes the codes of a block of a row in its lane, and returns its scale.
+    fn fill(
+        [out, width]: [usize; 2],
+        bits: Bits,
+        block: impl Fn(usize, usize, &mut [u8], usize) -> f16 + Sync,
+    ) -> Self {
         let (panels, blocks) = (out.div_ceil(LANES), width.div_ceil(BLOCK));
         let mut codes = Room::new(panels * blocks * bits.bytes());
         let mut scales = vec![0u16; panels * blocks * LANES];
@@ -95,10 +130,10 @@ impl Quantised {
         let panel_scales = scales.par_chunks_mut((blocks * LANES).max(1));
         panel_codes.zip(panel_scales).enumerate().for_each(|(panel, (codes, scales))| {
             for lane in 0..LANES.min(out - panel * LANES) {
-                let row = &elements[(panel * LANES + lane) * width..][..width];
-                for (block, elements) in row.chunks(BLOCK).enumerate() {
-                    let codes = &mut codes[block * bits.bytes()..][..bits.bytes()];
-                    scales[block * LANES + lane] = encode(elements, codes, lane, bits).to_bits();
+                let codes = codes.chunks_exact_mut(bits.bytes());
+                for (index, codes) in codes.enumerate() {
+                    let scale = block(panel * LANES + lane, index, codes, lane);
+                    scales[index * LANES + lane] = scale.to_bits();
                 }
             }
         });

@@ -49,6 +49,42 @@ proptest! {
     }
 
     #[test]
+    fn blocks_of_a_file_keep_their_codes_and_scales(
+        out in 1..40usize, blocks in 1..4usize, rows in 1..4usize,
+        bytes in proptest::collection::vec(any::<u8>(), 40 * 4 * 34), seed in any::<u64>(),
+    ) {
+        let width = blocks * BLOCK;
+        for (bits, size) in [(Bits::Eight, 34), (Bits::Four, 18)] {
+            let mut file = bytes[..out * blocks * size].to_vec();
+            let mut expected = Vec::new();
+            for (n, block) in file.chunks_exact_mut(size).enumerate() {
+                let scale = f16::from_f32(0.01 * (1 + n % 7) as f32);
+                block[..2].copy_from_slice(&scale.to_le_bytes());
+                let four = |code: u8| f32::from(code) - 8.0;
+                let codes: Vec<f32> = match bits {
+                    Bits::Eight => block[2..].iter().map(|&code| f32::from(code as i8)).collect(),
+                    Bits::Four => {
+                        let low = block[2..].iter().map(|code| four(code % 16));
+                        low.chain(block[2..].iter().map(|code| four(code / 16))).collect()
+                    }
+                };
+                expected.extend(codes.iter().map(|code| code * scale.to_f32()));
+            }
+            let weight = Quantised::from_blocks(&file, [out, width], bits);
+            let mut read = vec![0.0; out * width];
+            weight.read(0, &mut read);
+            prop_assert_eq!(&read, &expected);
+            let x = numbers(rows * width, seed);
+            let expected = slow(&weight, &x, vec![0.0; rows * out]);
+            for isa in Isa::available() {
+                let mut y = vec![0.0; rows * out];
+                weight.multiply_on(isa, Into::Set(&mut y), Mat::new(&x, rows, width));
+                prop_assert_eq!(&y, &expected, "{:?} {:?}", isa, bits);
+            }
+        }
+    }
+
+    #[test]
     fn elements_are_rounded_by_half_a_step_at_most(
         out in 1..40usize, width in 1..100usize, size in 1e-3..1e3f32, seed in any::<u64>(),
     ) {
