@@ -309,14 +309,13 @@ impl Worker {
             Ok::<_, Error>((found, choices))
         };
         // What it wrote to pages counts for nothing before it is handed out.
-        let found = catch_unwind(AssertUnwindSafe(|| awake(compute))).unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Unavailable, "it was cut off by a panic"))
-        });
+        let found = catch_unwind(AssertUnwindSafe(|| awake(compute)));
+        let found = found.unwrap_or_else(|_| Err(panicked("it was cut off by a panic")));
         self.stats.steps += 1;
         self.stats.tokens_computed += tokens.iter().sum::<usize>() as u64;
         match found {
             Ok((found, choices)) => self.hand_out(tokens, &found, choices),
-            Err(e) => self.fail_all(&e),
+            Err(e) => self.fail(tokens, &e),
         }
     }
 
@@ -379,8 +378,13 @@ impl Worker {
         Ok(over)
     }
 
-    fn fail_all(&mut self, error: &Error) {
-        for running in std::mem::take(&mut self.running) {
+    /// Ends those who had a part in a step.
+    fn fail(&mut self, tokens: &[usize], error: &Error) {
+        for (running, &count) in std::mem::take(&mut self.running).into_iter().zip(tokens) {
+            if count == 0 {
+                self.running.push(running);
+                continue;
+            }
             let copy = Error::new(error.kind(), "the engine could not make a step");
             let job = running.close(&mut self.cache);
             self.seats.push(job.fail(copy.with_source(error.report())));
@@ -433,8 +437,19 @@ fn choose_all(
         (running, logits.by_ref().take(rows).collect())
     });
     let asked: Vec<(&mut Running, Vec<&[f32]>)> = asked.collect();
-    let choices = asked.into_par_iter().map(|(running, rows)| choose(model, running, &rows));
+    let choices = asked.into_par_iter().map(|(running, rows)| {
+        // What others chose is on its way to them already.
+        let choice = catch_unwind(AssertUnwindSafe(|| choose(model, running, &rows)));
+        choice.unwrap_or_else(|_| {
+            let tokens = Err(panicked("choosing a token was cut off by a panic"));
+            Some(Choice { tokens, written: 0, rows: rows.len(), drafted: 0, over: false })
+        })
+    });
     choices.collect()
+}
+
+fn panicked(message: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, message)
 }
 
 /// Lets an answer choose from the logits after its last token and those of its draft that it agrees with, if

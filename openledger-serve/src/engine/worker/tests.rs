@@ -81,39 +81,68 @@ fn a_handle_knows_when_nobody_works_for_it() {
 }
 
 #[test]
-fn a_panic_in_a_step_ends_its_answers_and_no_others() {
-    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(2));
-    let now = Instant::now();
-    let [mut first, mut beside, mut waiting] = [1, 2, 3].map(|token| start(&engine, long(token)));
+fn a_panic_in_a_step_ends_the_answers_it_was_made_for_and_no_others() {
+    let (engine, mut worker) = assemble(EngineOptions::default().with_max_running(3));
+    let mut streams = [1, 2, 3, 4].map(|token| start(&engine, long(token)));
     let turn = |worker: &mut Worker| {
         assert!(worker.receive());
-        worker.turn(now);
+        worker.turn(Instant::now());
     };
     turn(&mut worker);
-    // What no check lets through.
-    *worker.running[0].job.tokens.last_mut().unwrap() = u32::MAX;
-    turn(&mut worker);
-    for stream in [&mut first, &mut beside] {
-        let (written, error) = events(stream);
-        assert_eq!(written.len(), 1);
-        assert_eq!(error.unwrap().kind(), ErrorKind::Unavailable);
-    }
-    turn(&mut worker);
-    let (written, error) = events(&mut waiting);
-    assert_eq!((written.len(), error.is_none()), (1, true));
-    drop(waiting);
+    let mut written = streams.each_mut().map(|stream| events(stream).0);
+    assert_eq!(written.each_ref().map(Vec::len), [1, 1, 1, 0]);
 
-    // Pages that the step wrote to are as good as new.
-    let alone = {
-        let (engine, mut worker) = assemble(EngineOptions::default());
-        let mut stream = start(&engine, long(1));
-        (0..20).for_each(|_| turn(&mut worker));
-        events(&mut stream).0
-    };
-    let mut again = start(&engine, long(1));
+    // What no check lets through, in a step that the third has no part in.
+    *worker.running[0].job.tokens.last_mut().unwrap() = u32::MAX;
+    let tokens = worker.make_room(vec![1, 1, 0]);
+    worker.step(&tokens);
+    worker.tell();
+    for stream in &mut streams[..2] {
+        let (written, error) = events(stream);
+        assert_eq!((written.len(), error.unwrap().kind()), (0, ErrorKind::Unavailable));
+    }
+    assert_eq!((engine.stats().running, engine.stats().waiting), (1, 1));
     (0..20).for_each(|_| turn(&mut worker));
-    assert_eq!(events(&mut again).0, alone);
-    assert_eq!((engine.stats().running, engine.stats().waiting), (1, 0));
+    for (stream, written) in streams[2..].iter_mut().zip(&mut written[2..]) {
+        let (more, error) = events(stream);
+        assert!(error.is_none());
+        written.extend(more);
+    }
+    // They, and whoever comes after, are told what they are told alone.
+    for (token, written) in [(3, &written[2]), (4, &written[3])] {
+        let (engine, mut worker) = assemble(EngineOptions::default());
+        let mut stream = start(&engine, long(token));
+        (0..written.len()).for_each(|_| turn(&mut worker));
+        assert_eq!(events(&mut stream).0, *written);
+    }
+}
+
+#[test]
+fn a_panic_in_a_choice_is_that_of_one_answer() {
+    let (engine, mut worker) = assemble(EngineOptions::default());
+    let mut alone = start(&engine, long(2));
+    (0..2).for_each(|_| {
+        worker.receive();
+        worker.turn(Instant::now());
+    });
+    let tokens = events(&mut alone).0.into_iter().map(|event| match event {
+        Event::Token { token, .. } => token,
+        other => panic!("{other:?}"),
+    });
+    let [first, second] = tokens.collect::<Vec<u32>>()[..] else { panic!("two tokens") };
+    drop(alone);
+
+    let mut streams = [1, 2].map(|token| start(&engine, long(token)));
+    assert!(worker.receive());
+    worker.turn(Instant::now());
+    assert_eq!(streams.each_mut().map(|stream| events(stream).0.len()), [1, 1]);
+    // Guesses that are right, of which the step finds no logits.
+    let tokens = worker.make_room(vec![1, 1]);
+    worker.running[1].draft = vec![first, second, second];
+    worker.step(&tokens);
+    let errors = streams.each_mut().map(|stream| events(stream).1.map(|error| error.kind()));
+    assert_eq!(errors, [None, Some(ErrorKind::Unavailable)]);
+    assert_eq!(worker.running.len(), 1);
 }
 
 #[test]
