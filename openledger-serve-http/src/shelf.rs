@@ -176,21 +176,23 @@ impl Shelf {
     /// Answers what a name stands for from a merged copy.
     pub(crate) async fn merge(&self, name: &str) -> Result<AdapterId, Failure> {
         let adapters = self.offered(name)?;
-        let _changes = self.changes.lock().await;
         let merged = adapters.merge(name).await;
         let merged = merged.map_err(|e| failed(name, e).with_param("lora_name"))?;
+        let _changes = self.changes.lock().await;
+        // It may have been taken away while it was merged, which may be minutes.
+        self.offered(name).inspect_err(|_| drop(adapters.unload(name)))?;
         Ok(merged.id())
     }
 
     /// Answers what a name stands for beside the base again.
     pub(crate) async fn unmerge(&self, name: &str) -> Result<AdapterId, Failure> {
-        let adapters = self.offered(name)?;
         let _changes = self.changes.lock().await;
+        let adapters = self.offered(name)?;
         if !self.list().get(name).is_some_and(|known| known.merged) {
             let message = format!("there is no merged copy of `{name}`");
             return Err(Failure::field("lora_name", message));
         }
-        let lease = adapters.unmerge(name).await;
+        let lease = adapters.unmerge(name);
         let lease = lease.map_err(|e| failed(name, e).with_param("lora_name"))?;
         Ok(lease.id())
     }

@@ -2,8 +2,8 @@
 
 use openledger_model::Network;
 
-/// Tells base models apart: the names and shapes of all tensors, and some numbers of each, as they are
-/// stored.
+/// Tells base models apart: the arithmetic of products, the names and shapes of all tensors, and some
+/// numbers of each, as they are stored.
 ///
 /// Not all numbers: that would read the whole model for each adapter. Models that were trained or rounded
 /// apart differ in some of those it takes.
@@ -18,6 +18,7 @@ impl Fingerprint {
         let weights = network.weights();
         let mut hasher = blake3::Hasher::new_derive_key("openledger-serve fingerprint 1");
         let count = |n: usize| (n as u64).to_le_bytes();
+        hasher.update(format!("{:?}", weights.arithmetic()).as_bytes());
         for param in weights.params() {
             let (name, shape) = (weights.name(param), weights.shape(param));
             hasher.update(&count(name.len())).update(name.as_bytes()).update(&count(shape.len()));
@@ -40,6 +41,7 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use openledger_kernels::Arithmetic;
     use openledger_model::testing;
 
     use super::*;
@@ -52,5 +54,8 @@ mod tests {
         assert_ne!(one, Fingerprint::of(of(2).network()));
         assert_ne!(one, Fingerprint::of(of(1).map_network(|network| network.in_q8_0()).network()));
         assert_ne!(one, Fingerprint::of(testing::tiny_of("qwen2", 1).unwrap().network()));
+        let rounded = of(1).map_network(|network| network.in_bf16());
+        let exact = rounded.network().clone().with_arithmetic(Arithmetic::F32);
+        assert_ne!(Fingerprint::of(rounded.network()), Fingerprint::of(&exact));
     }
 }

@@ -1,6 +1,10 @@
 //! Leases on adapters, as the engine multiplies by them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use openledger_kernels::{Arithmetic, Mat, Packed, Storage};
@@ -20,12 +24,27 @@ pub enum AdapterPrecision {
     Bf16,
 }
 
+impl AdapterPrecision {
+    /// Returns what adapters are kept in beside a base: `bf16` if that is rounded to as much or less.
+    pub fn beside(network: &Network) -> Self {
+        let weights = network.weights();
+        let is_quantised = |site: Param| match weights.matrix(site).storage() {
+            Storage::Nf4(_) | Storage::Quantised(_) => true,
+            _ => false,
+        };
+        let rounded = weights.arithmetic() == Arithmetic::Bf16
+            || network.decoder().linears().iter().any(|linear| is_quantised(linear.weight));
+        if rounded { Self::Bf16 } else { Self::F32 }
+    }
+}
+
 /// Which numbers an engine multiplies by: what was computed with one rounding of an adapter is not what
 /// another computes.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Numbers {
-    pub(crate) id: AdapterId,
+    /// Before the id, so that rows of merged copies, which the base's matrices pass over, come last.
     pub(crate) form: Form,
+    pub(crate) id: AdapterId,
 }
 
 /// How an engine multiplies by an adapter.
@@ -41,6 +60,15 @@ pub(crate) enum Form {
 /// refuse it.
 #[derive(Clone)]
 pub struct Lease(Arc<Generation>);
+
+/// What was a lease, and keeps nothing.
+pub(crate) struct WeakLease(Weak<Generation>);
+
+impl WeakLease {
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
 
 /// An adapter as the engine multiplies by it.
 struct Generation {
@@ -149,9 +177,21 @@ impl Lease {
         Ok(Self::of(network, adapter, Form::Merged, Matrices::Merged(merged)))
     }
 
+    /// How many bytes a merged copy takes, but for what packing adds at the edges.
+    pub(crate) fn merged_bytes(network: &Network, adapter: &Adapter) -> usize {
+        let element = match network.weights().arithmetic() {
+            Arithmetic::Bf16 => 2,
+            _ => 4,
+        };
+        let size = |site| network.sizes(site).into_iter().product::<usize>();
+        let matrices = adapter.lora().pairs().map(|(site, _)| element * size(site));
+        let tables = adapter.lora().tables().map(|(_, table)| 4 * table.data().len());
+        matrices.chain(tables).sum()
+    }
+
     fn of(network: &Network, adapter: &Adapter, form: Form, matrices: Matrices) -> Self {
         let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
-        let numbers = Numbers { id: adapter.id(), form };
+        let numbers = Numbers { form, id: adapter.id() };
         let base = Fingerprint::of(network);
         Self(Arc::new(Generation { numbers, base, matrices, tables }))
     }
@@ -159,6 +199,15 @@ impl Lease {
     /// Returns the adapter's id.
     pub fn id(&self) -> AdapterId {
         self.0.numbers.id
+    }
+
+    /// Whether it is on a [merged copy](Self::merged).
+    pub fn is_merged(&self) -> bool {
+        self.0.numbers.form == Form::Merged
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakLease {
+        WeakLease(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn numbers(&self) -> Numbers {

@@ -135,13 +135,14 @@ impl Adapters {
     pub async fn pin(&self, name: &str) -> Result<Lease> {
         let lease = self.lease(name).await?;
         let mut state = self.0.lock();
+        let pin = state.pin_of(&lease);
         let alias = state.aliases.get_mut(name).filter(|alias| alias.id == lease.id());
         let changed = || {
             let message =
                 format!("`{name}` was given to another while it was loaded: pin it again");
             Error::new(ErrorKind::Conflict, message).with_retryable(true)
         };
-        alias.ok_or_else(changed)?.pinned = Some(lease.clone());
+        alias.ok_or_else(changed)?.pinned = Some(pin);
         Ok(lease)
     }
 

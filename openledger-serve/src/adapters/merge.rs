@@ -7,159 +7,179 @@ use openledger_core::{AdapterId, Error, ErrorKind, Result};
 use super::{
     Adapters,
     handle::Inner,
+    load::Located,
     recipe::{Limits, Ready, Recipe},
-    state::State,
+    state::{Fetched, State},
     thread::on_thread,
-    tier::{Full, Kept},
+    tier::Kept,
 };
-use crate::Lease;
+use crate::{Lease, lease::WeakLease};
 
 /// The merged copies there are. None makes room for another: answers would change by their last bits.
 pub(super) struct Merged {
     budget: u64,
-    copies: HashMap<AdapterId, (Ready, Instant)>,
+    copies: HashMap<AdapterId, Copy>,
+    /// What was taken away and may be in use still, with its bytes.
+    leaving: Vec<(WeakLease, u64)>,
+}
+
+/// A merged copy.
+pub(super) struct Copy {
+    pub(super) ready: Ready,
+    /// The adapter beside its base, for when it is unmerged.
+    pub(super) pairs: Lease,
+    pub(super) used: Instant,
 }
 
 impl Merged {
     pub(super) fn new(budget: u64) -> Self {
-        Self { budget, copies: HashMap::new() }
+        Self { budget, copies: HashMap::new(), leaving: Vec::new() }
     }
 
     pub(super) const fn budget(&self) -> u64 {
         self.budget
     }
 
+    /// Bytes of all copies, those among them that were taken away and are in use still.
     pub(super) fn used(&self) -> u64 {
-        self.iter().map(|(_, ready, _)| ready.bytes()).sum()
+        let leaving = self.leaving.iter().filter(|(lease, _)| lease.is_held());
+        let copies = self.copies.values().map(|copy| copy.ready.bytes());
+        copies.chain(leaving.map(|(_, bytes)| *bytes)).sum()
     }
 
-    pub(super) fn contains(&self, id: AdapterId) -> bool {
-        self.copies.contains_key(&id)
+    pub(super) fn get(&self, id: AdapterId) -> Option<&Copy> {
+        self.copies.get(&id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (AdapterId, &Ready, Instant)> {
-        self.copies.iter().map(|(id, (ready, used))| (*id, ready, *used))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AdapterId, &Copy)> {
+        self.copies.iter().map(|(id, copy)| (*id, copy))
     }
 
     /// Takes one to use it.
-    pub(super) fn take(&mut self, id: AdapterId, now: Instant) -> Option<Ready> {
-        let (ready, used) = self.copies.get_mut(&id)?;
-        *used = now;
-        Some(ready.clone())
+    pub(super) fn take(&mut self, id: AdapterId, now: Instant) -> Option<Lease> {
+        let copy = self.copies.get_mut(&id)?;
+        copy.used = now;
+        Some(copy.ready.lease.clone())
     }
 
-    pub(super) fn remove(&mut self, id: AdapterId) -> Option<Lease> {
-        Some(self.copies.remove(&id)?.0.lease)
+    /// Takes one away, for the caller to drop.
+    pub(super) fn remove(&mut self, id: AdapterId) -> Option<Copy> {
+        let copy = self.copies.remove(&id)?;
+        self.leaving.retain(|(lease, _)| lease.is_held());
+        self.leaving.push((copy.ready.lease.downgrade(), copy.ready.bytes()));
+        Some(copy)
     }
 
-    /// Says whether there is room for `bytes`.
-    fn check_room(&self, bytes: u64) -> Result<(), Full> {
+    fn check_room(&self, bytes: u64) -> Result<()> {
         let (used, budget) = (self.used(), self.budget);
-        if used.saturating_add(bytes) <= budget { Ok(()) } else { Err(Full { used, budget }) }
-    }
-
-    fn keep(&mut self, ready: Ready, now: Instant) -> Result<(), Full> {
-        self.check_room(ready.bytes())?;
-        self.copies.insert(ready.lease.id(), (ready, now));
-        Ok(())
+        if used.saturating_add(bytes) <= budget {
+            return Ok(());
+        }
+        let message = format!(
+            "no room for a merged copy of {bytes} bytes: {used} of {budget} are taken; unmerge another or \
+             raise `merged_bytes`"
+        );
+        Err(Error::new(ErrorKind::Limit, message))
     }
 }
 
 impl Adapters {
-    /// Makes a merged copy of what `name` names, from which it is answered from then on, whatever its name:
+    /// Makes a merged copy of what `name` names, from which it is answered from then on, by whatever name:
     /// at the speed of the base, for as much memory as the base has at the layers it adapts
     /// ([`Lease::merged`]).
     ///
     /// For an adapter that is asked for so much that its rows fill steps by themselves. The copy is there
     /// until [`unmerge`](Self::unmerge), or until no alias names the adapter; new weights under its name are
-    /// not merged. Its answers may differ from those before by rounding, and do not share a cache with them.
+    /// not merged. Its answers may differ from those before by rounding, and share no cache with them.
+    /// The adapter stays ready beside it. Once begun, a copy is made and kept, whether or not anybody waits.
     ///
     /// # Errors
     /// Those of [`lease`](Self::lease) and of [`Lease::merged`];
-    /// [`ErrorKind::Limit`] if [`merged_bytes`](super::AdapterOptions::merged_bytes) are taken;
-    /// [`ErrorKind::Conflict`], retryable, if the name was given to another meanwhile.
+    /// [`ErrorKind::Limit`] if it does not fit in [`merged_bytes`](super::AdapterOptions::merged_bytes),
+    /// where copies that were taken away count as long as answers use them;
+    /// [`ErrorKind::Conflict`] if the name was given to another meanwhile, or all that it names has left
+    /// memory and its source has something else now.
     pub async fn merge(&self, name: &str) -> Result<Lease> {
-        let (id, recipe) = self.0.named(name).await?;
-        let now = self.0.options.clock.now();
-        {
-            let mut state = self.0.lock();
-            if let Some(known) = state.merged.take(id, now) {
-                return Ok(known.lease);
-            }
-            state.merged.check_room(1).map_err(no_room)?;
+        let pairs = self.lease(name).await?;
+        if pairs.is_merged() {
+            return Ok(pairs);
         }
+        let recipe = self.0.recipe_of(name, pairs.id()).await?;
         let permit = self.0.composing.pass().await?;
-        let this = Arc::clone(&self.0);
-        let merged = on_thread(permit, move |is_awaited| match is_awaited() {
-            true => this.merge_here(&recipe),
-            false => Err(Error::new(ErrorKind::Unavailable, "nobody waits for it")),
-        });
-        let merged = merged.await?;
-        let (lease, now) = (merged.lease.clone(), self.0.options.clock.now());
-        let left = {
-            let mut state = self.0.lock();
-            if state.aliases.get(name).is_none_or(|alias| alias.id != id) {
-                let message = format!("`{name}` was given to another while it was merged");
-                return Err(Error::new(ErrorKind::Conflict, message).with_retryable(true));
-            }
-            // Another call may have been sooner.
-            match state.merged.take(id, now) {
-                Some(known) => return Ok(known.lease),
-                None => state.merged.keep(merged, now).map_err(no_room)?,
-            }
-            state.pin_as(&lease)
-        };
-        drop(left);
-        Ok(lease)
+        let (this, name) = (Arc::clone(&self.0), name.to_owned());
+        on_thread(permit, move |_| this.merge_here(&name, &recipe, pairs)).await
     }
 
     /// Answers what `name` names by its own matrices again; returns the lease on them. Who holds a lease on
     /// the merged copy keeps it.
     ///
     /// # Errors
-    /// Those of [`lease`](Self::lease); it goes on being answered from the merged copy then.
     /// [`ErrorKind::NotFound`] if there is no merged copy of it.
-    pub async fn unmerge(&self, name: &str) -> Result<Lease> {
-        self.0.lock().check_merged(name)?;
-        let (id, recipe) = self.0.named(name).await?;
-        let lease = self.0.prepare_pairs(recipe).await?;
-        let left = {
-            let mut state = self.0.lock();
-            (state.merged.remove(id), state.pin_as(&lease))
-        };
-        drop(left);
-        Ok(lease)
+    pub fn unmerge(&self, name: &str) -> Result<Lease> {
+        let copy = self.0.lock().unmerge(name);
+        let copy = copy.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no merged copy of `{name}`"))
+        })?;
+        Ok(copy.pairs)
     }
 }
 
 impl State {
-    fn check_merged(&self, name: &str) -> Result<()> {
-        match self.aliases.get(name) {
-            Some(alias) if self.merged.contains(alias.id) => Ok(()),
-            _ => Err(Error::new(ErrorKind::NotFound, format!("no merged copy of `{name}`"))),
+    fn unmerge(&mut self, name: &str) -> Option<Copy> {
+        let id = self.aliases.get(name)?.id;
+        self.merged.remove(id)
+    }
+
+    fn check_names(&self, name: &str, id: AdapterId) -> Result<()> {
+        if self.aliases.get(name).is_some_and(|alias| alias.id == id) {
+            return Ok(());
         }
+        let message = format!("`{name}` was taken away or given to another while it was merged");
+        Err(Error::new(ErrorKind::Conflict, message).with_retryable(true))
     }
 }
 
 impl Inner {
-    /// Finds what `name` names, and lets it name that from then on.
-    async fn named(self: &Arc<Self>, name: &str) -> Result<(AdapterId, Recipe)> {
-        let located = self.locate(name).await?;
-        let recipe = located.recipe.clone();
-        let lease = self.prepare_named(name, located).await?;
-        Ok((lease.id(), recipe))
+    /// Finds what `id`, which `name` names, is made of; the name goes on naming it.
+    async fn recipe_of(self: &Arc<Self>, name: &str, id: AdapterId) -> Result<Recipe> {
+        let now = self.options.clock.now();
+        let (origin, asked) = {
+            let mut state = self.lock();
+            match state.take_memory(name, now) {
+                Some(Fetched { material, .. }) if material.id() == id => {
+                    return Ok(Recipe::One(material));
+                }
+                _ => self.origin(&mut state, name)?,
+            }
+        };
+        let Located { recipe, .. } = self.realise(&origin, asked, false).await?;
+        if recipe.id() != id {
+            let message = format!("what `{name}` comes from is not {id} any more: load it first");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        Ok(recipe)
     }
 
-    fn merge_here(&self, recipe: &Recipe) -> Result<Ready> {
-        let merged = recipe.merge(self.model.network(), Limits::new(&self.options));
-        merged.map_err(|unfit| unfit.error)
+    /// Merges on this thread and keeps it, whether or not anybody waits for it still.
+    fn merge_here(&self, name: &str, recipe: &Recipe, pairs: Lease) -> Result<Lease> {
+        let id = pairs.id();
+        {
+            let mut state = self.lock();
+            state.check_names(name, id)?;
+            // Another call may have been sooner.
+            if let Some(known) = state.merged.take(id, self.options.clock.now()) {
+                return Ok(known);
+            }
+        }
+        let room = |bytes| self.lock().merged.check_room(bytes);
+        let merged = recipe.merge(self.model.network(), Limits::new(&self.options), &room);
+        let ready = merged.map_err(|unfit| unfit.error)?;
+        let mut state = self.lock();
+        state.check_names(name, id)?;
+        state.merged.check_room(ready.bytes())?;
+        let lease = ready.lease.clone();
+        let copy = Copy { ready, pairs, used: self.options.clock.now() };
+        state.merged.copies.insert(id, copy);
+        Ok(lease)
     }
-}
-
-fn no_room(full: Full) -> Error {
-    let message = format!(
-        "no room for another merged copy: {} of {} bytes are taken; unmerge one or raise `merged_bytes`",
-        full.used, full.budget
-    );
-    Error::new(ErrorKind::Limit, message)
 }

@@ -51,21 +51,11 @@ impl Inner {
     /// Makes an adapter ready, unless it is or there is a merged copy.
     pub(super) async fn prepare(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
         let now = self.options.clock.now();
-        let merged = self.lock().merged.take(recipe.id(), now);
-        match merged {
-            Some(merged) => Ok(merged.lease),
-            None => self.prepare_pairs(recipe).await,
-        }
-    }
-
-    /// Makes an adapter ready beside its base, unless it is.
-    pub(super) async fn prepare_pairs(self: &Arc<Self>, recipe: Recipe) -> Result<Lease> {
-        let now = self.options.clock.now();
         let id = recipe.id();
         let flight = {
             let mut state = self.lock();
-            if let Some(ready) = state.ready.take(id, now) {
-                return Ok(ready.lease);
+            if let Some(lease) = state.take_lease(id, now) {
+                return Ok(lease);
             }
             match state.preparations.join(&id) {
                 Some(flight) => flight,

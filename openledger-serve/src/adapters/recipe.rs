@@ -94,12 +94,22 @@ impl Recipe {
         self.make(network, limits, &|adapter| Ready::new(network, adapter, limits))
     }
 
-    /// Makes a merged copy: it reads all of the base that the adapter changes.
+    /// Makes a merged copy, if `room` says that there is some for so many bytes: it reads all of the base that
+    /// the adapter changes.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare), and those of [`Lease::merged`].
-    pub(super) fn merge(&self, network: &Network, limits: Limits) -> Result<Ready, Unfit> {
-        self.make(network, limits, &|adapter| Ready::merged(network, adapter, limits))
+    /// As [`prepare`](Self::prepare); those of [`Lease::merged`] and of `room`.
+    pub(super) fn merge(
+        &self,
+        network: &Network,
+        limits: Limits,
+        room: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Ready, Unfit> {
+        self.make(network, limits, &|adapter| {
+            let ranks = limits.ranks(adapter)?;
+            room(Lease::merged_bytes(network, adapter) as u64)?;
+            Ok(Ready { lease: Lease::merged(network, adapter)?, ranks })
+        })
     }
 
     fn make(
@@ -138,11 +148,6 @@ impl Ready {
         let lease = Lease::with_precision(network, adapter, limits.precision);
         limits.check_bytes(lease.bytes() as u64)?;
         Ok(Self { lease, ranks })
-    }
-
-    fn merged(network: &Network, adapter: &Adapter, limits: Limits) -> Result<Self> {
-        let ranks = limits.ranks(adapter)?;
-        Ok(Self { lease: Lease::merged(network, adapter)?, ranks })
     }
 }
 

@@ -12,7 +12,7 @@ use openledger_model::AdapterFiles;
 use super::{
     AdapterCounts, AdapterOptions, Budget, Compose, Residency, Resident,
     failures::Failures,
-    merge::Merged,
+    merge::{Copy, Merged},
     recipe::{Material, Ready},
     residency,
     sources::SourceName,
@@ -115,8 +115,14 @@ impl State {
 
     /// Takes the merged copy of an adapter, or else the adapter if it is ready.
     pub(super) fn take_lease(&mut self, id: AdapterId, now: Instant) -> Option<Lease> {
-        let merged = self.merged.take(id, now);
-        Some(merged.or_else(|| self.ready.take(id, now))?.lease)
+        self.merged.take(id, now).or_else(|| Some(self.ready.take(id, now)?.lease))
+    }
+
+    /// What keeps an adapter ready that `lease` is on: its own matrices, were it merged or not.
+    pub(super) fn pin_of(&self, lease: &Lease) -> Lease {
+        let copy = self.merged.get(lease.id()).map(|copy| &copy.pairs);
+        let ready = || self.ready.get(lease.id()).map(|ready| &ready.lease);
+        copy.or_else(ready).unwrap_or(lease).clone()
     }
 
     /// Takes what `alias` names, if it is in memory.
@@ -208,6 +214,7 @@ impl State {
         (origin, id, turn): (&Origin, AdapterId, Turn),
         ready: Option<&Lease>,
     ) -> Vec<Lease> {
+        let pin = ready.map(|ready| self.pin_of(ready));
         if let Some(known) = self.aliases.get_mut(alias) {
             if known.turn >= turn {
                 return Vec::new();
@@ -215,9 +222,10 @@ impl State {
             let before = std::mem::replace(&mut known.id, id);
             known.turn = turn;
             // What is pinned is what the alias names.
-            let pin = known.pinned.as_mut().zip(ready);
-            let pinned = pin.map(|(pin, ready)| std::mem::replace(pin, ready.clone()));
-            return pinned.into_iter().chain(self.forget_merged(before)).collect();
+            let pinned =
+                known.pinned.as_mut().zip(pin).map(|(known, pin)| std::mem::replace(known, pin));
+            let merged = self.forget_merged(before).map(|copy| copy.ready.lease);
+            return pinned.into_iter().chain(merged).collect();
         }
         // Which names were taken away is not kept: any may have been.
         if turn <= self.unloaded {
@@ -236,10 +244,10 @@ impl State {
         alias: &str,
         origin: Origin,
         ready: &Lease,
-    ) -> Option<(Alias, Option<Lease>)> {
+    ) -> Option<(Alias, Option<Copy>)> {
         let turn = self.next_turn();
         let pinned = self.aliases.get(alias).is_some_and(|known| known.pinned.is_some());
-        let pinned = pinned.then(|| ready.clone());
+        let pinned = pinned.then(|| self.pin_of(ready));
         let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
         let before = self.aliases.insert(Arc::from(alias), new)?;
         let merged = self.forget_merged(before.id);
@@ -247,16 +255,10 @@ impl State {
     }
 
     /// Takes the merged copy of an adapter away, if no alias names that any more.
-    pub(super) fn forget_merged(&mut self, id: AdapterId) -> Option<Lease> {
+    fn forget_merged(&mut self, id: AdapterId) -> Option<Copy> {
+        self.merged.get(id)?;
         let named = self.aliases.values().any(|alias| alias.id == id);
         if named { None } else { self.merged.remove(id) }
-    }
-
-    /// Lets aliases of an adapter that are pinned keep it in another form; returns what they kept.
-    pub(super) fn pin_as(&mut self, lease: &Lease) -> Vec<Lease> {
-        let named = self.aliases.values_mut().filter(|alias| alias.id == lease.id());
-        let pins = named.filter_map(|alias| alias.pinned.as_mut());
-        pins.map(|pin| std::mem::replace(pin, lease.clone())).collect()
     }
 
     /// Forgets that fetching from `origin` failed: what it gave last is good.
@@ -283,9 +285,10 @@ impl State {
         &mut self,
         id: AdapterId,
     ) -> (Option<Ready>, Option<Material>, Option<Lease>) {
+        let merged = self.merged.remove(id).map(|copy| copy.ready.lease);
         let leased = self.ready.iter().any(|(other, ready, _)| other == id && ready.holds() > 1);
         let ready = if leased { None } else { self.ready.remove(id) };
-        (ready, self.memory.remove(id), self.merged.remove(id))
+        (ready, self.memory.remove(id), merged)
     }
 
     /// Takes `id` out of memory, if nothing good came of it yet and it could be fetched again.
@@ -305,7 +308,7 @@ impl State {
         let (memory, ready) = (&self.memory, &self.ready);
         self.aliases.retain(|_, alias| {
             let there = memory.contains(alias.id) || ready.contains(alias.id);
-            alias.given || alias.pinned.is_some() || there || self.merged.contains(alias.id)
+            alias.given || alias.pinned.is_some() || there || self.merged.get(alias.id).is_some()
         });
         self.sweep_at = 1024 + 2 * self.aliases.len();
     }
@@ -350,13 +353,12 @@ impl State {
             resident.leases = ready.holds() - 1;
             resident.idle = sooner(resident.idle, used);
         }
-        for (id, ready, used) in self.merged.iter() {
+        for (id, Copy { ready, used, .. }) in self.merged.iter() {
+            // It is ready beside its base as well, and the copy holds a lease on that.
             let resident = by_id.entry(id).or_insert_with(|| blank(id));
-            resident.tier = residency::Tier::Ready;
             resident.merged_bytes = ready.bytes();
-            resident.ranks = ready.ranks.to_vec();
-            resident.leases += ready.holds() - 1;
-            resident.idle = sooner(resident.idle, used);
+            resident.leases = (resident.leases + ready.holds()).saturating_sub(2);
+            resident.idle = sooner(resident.idle, *used);
         }
         for (name, alias) in &self.aliases {
             if !alias.given && !by_id.contains_key(&alias.id) {

@@ -66,6 +66,10 @@ impl<T: Kept> Tier<T> {
         self.entries.contains_key(&id)
     }
 
+    pub(super) fn get(&self, id: AdapterId) -> Option<&T> {
+        self.entries.get(&id).map(|entry| &entry.kept)
+    }
+
     /// Takes one to use it.
     pub(super) fn take(&mut self, id: AdapterId, now: Instant) -> Option<T> {
         let entry = self.entries.get_mut(&id)?;

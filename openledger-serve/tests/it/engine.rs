@@ -8,7 +8,11 @@ use futures::{
 };
 use openledger_core::ErrorKind;
 use openledger_kernels::Arithmetic;
-use openledger_model::{LoraConfig, Model, Network, Saved, testing};
+use openledger_model::{
+    LoraConfig, Model, Network, Saved,
+    gguf::{GgmlType, GgufWriter},
+    testing,
+};
 use openledger_serve::{
     AdapterPrecision, Embed, Engine, EngineOptions, Event, Finish, Generate, Lease, Sampling,
 };
@@ -35,8 +39,11 @@ async fn merged_copies_answer_in_one_batch_with_others_as_the_tape() {
 
 #[tokio::test]
 async fn a_merged_copy_has_the_logprobs_of_its_adapter_but_for_rounding() {
-    for dora in [false, true] {
-        let model = Arc::new(testing::tiny(3).unwrap());
+    let rounded = |network: Network| network.in_bf16();
+    let exact = |network: Network| network;
+    let bases: [(fn(Network) -> Network, f32); 2] = [(exact, 1e-4), (rounded, 0.1)];
+    for ((base, within), dora) in bases.into_iter().flat_map(|base| [(base, false), (base, true)]) {
+        let model = Arc::new(testing::tiny(3).unwrap().map_network(base));
         let engine = Engine::start(Arc::clone(&model), EngineOptions::default()).unwrap();
         let config = LoraConfig::default().with_rank(4, 6.0).with_dora(dora);
         let adapter = adapter_like(config, &model, 1);
@@ -63,7 +70,7 @@ async fn a_merged_copy_has_the_logprobs_of_its_adapter_but_for_rounding() {
         assert_ne!(pairs, merged, "not the same sums");
         for ((token, of_pairs), (same, of_merged)) in pairs.iter().zip(merged) {
             assert_eq!(token, same);
-            assert!((of_pairs - of_merged).abs() < 1e-4, "{of_pairs} {of_merged}");
+            assert!((of_pairs - of_merged).abs() < within, "{of_pairs} {of_merged}");
         }
     }
 }
@@ -85,6 +92,32 @@ async fn so_they_do_beside_a_base_in_any_precision() {
             let model = testing::tiny_of(family, 3).unwrap().map_network(round);
             mixed(model, |_| Kind::Pairs(AdapterPrecision::F32)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_eight_bits_answers_as_the_model_rounded_to_them() {
+    let files = testing::tiny_files(3).unwrap();
+    let model = Model::load(&files).unwrap();
+    for (ty, round) in [
+        (GgmlType::Q8_0, Network::in_q8_0 as fn(Network) -> Network),
+        (GgmlType::Q4_0, Network::in_q4_0),
+    ] {
+        let mut file = Vec::new();
+        let weights = model.network().weights();
+        let writer = GgufWriter::new(&files.config, model.tokenizer(), weights).with_type(ty);
+        writer.write(&mut file).unwrap();
+        let stored = Model::from_gguf_as_stored(&file.clone().into()).unwrap();
+        assert_eq!(AdapterPrecision::beside(stored.network()), AdapterPrecision::Bf16);
+        let rounded = Model::from_gguf(&file).unwrap();
+        assert_eq!(AdapterPrecision::beside(rounded.network()), AdapterPrecision::F32);
+        let mut answers = Vec::new();
+        for model in [stored, rounded.map_network(round)] {
+            let engine = Engine::start(Arc::new(model), EngineOptions::default()).unwrap();
+            let request = Generate::new((0..20).collect()).with_max_tokens(30);
+            answers.push(ask(&engine, request.with_ignore_eos(true)).await.tokens);
+        }
+        assert_eq!(answers[0], answers[1]);
     }
 }
 
