@@ -26,15 +26,16 @@ use tower::{Service, ServiceExt};
 /// Serves a model and its adapters over OpenAI's API.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Folder of the base model, as Hugging Face has it.
+    /// Folder of the base model, as Hugging Face has it, or a GGUF file.
     #[arg(long)]
     model: PathBuf,
     /// Folder of folders of adapters, as PEFT has them.
     #[arg(long)]
     adapters: Option<PathBuf>,
-    /// What the base model's matrices are kept as.
-    #[arg(long, value_enum, default_value = "f32")]
-    dtype: Dtype,
+    /// What the base model's matrices are kept as: as a GGUF file has them, unless told; those of a folder
+    /// in `f32`.
+    #[arg(long, value_enum)]
+    dtype: Option<Dtype>,
     /// Threads that compute; answers do not depend on it.
     #[arg(long)]
     threads: Option<usize>,
@@ -104,7 +105,8 @@ fn run(options: &Options) -> Result<()> {
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
     let first = engine.clone();
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
-    let name = folder.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy());
+    let name = if folder.is_file() { folder.file_stem() } else { folder.file_name() };
+    let name = name.map_or_else(|| "model".into(), |name| name.to_string_lossy());
     let adapters = adapters(options, &model)?;
     let layers = &options.layers;
     let stack = layers.around(engine.clone())?;
@@ -151,10 +153,7 @@ async fn warm_up(mut engine: Engine) -> Result<()> {
 
 /// Adapters of the folder, kept as exactly as the base is.
 fn adapters(options: &Options, model: &Arc<Model>) -> Result<Adapters> {
-    let precision = match options.dtype {
-        Dtype::F32 => AdapterPrecision::F32,
-        Dtype::Bf16 | Dtype::Q8 | Dtype::Q4 => AdapterPrecision::Bf16,
-    };
+    let precision = AdapterPrecision::beside(model.network());
     let mut sources = Sources::new();
     if let Some(folder) = &options.adapters {
         sources = sources.with_default(Directory::open(folder)?);
@@ -184,12 +183,15 @@ async fn serve(api: Api, address: SocketAddr) -> Result<()> {
 }
 
 fn open(options: &Options) -> Result<Model> {
-    let model = Model::open(&options.model)?;
+    let rounded = |round: fn(Network) -> Network| {
+        Ok(Model::open_as_stored(&options.model)?.map_network(round))
+    };
     match options.dtype {
-        Dtype::F32 => Ok(model),
-        Dtype::Bf16 => Ok(model.map_network(Network::in_bf16)),
-        Dtype::Q8 => Ok(model.map_network(Network::in_q8_0)),
-        Dtype::Q4 => Ok(model.map_network(Network::in_q4_0)),
+        None => Model::open_as_stored(&options.model),
+        Some(Dtype::F32) => Model::open(&options.model),
+        Some(Dtype::Bf16) => rounded(Network::in_bf16),
+        Some(Dtype::Q8) => rounded(Network::in_q8_0),
+        Some(Dtype::Q4) => rounded(Network::in_q4_0),
     }
 }
 

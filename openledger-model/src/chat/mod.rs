@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 pub use message::{Chat, Message};
 
-use crate::{Json, Tokenizer, Tokens};
+use crate::{Json, Tokenizer, Tokens, gguf::Gguf, model::map};
 
 const JINJA: &str = "chat_template.jinja";
 const CONFIG: &str = "tokenizer_config.json";
@@ -95,17 +95,21 @@ impl ChatTemplate {
     }
 
     /// Reads the template of a checkpoint's folder: `chat_template.jinja`, or else what
-    /// `tokenizer_config.json` holds.
+    /// `tokenizer_config.json` holds; or that of a GGUF file.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the folder has neither; those of [`parse`](Self::parse) and of
-    /// reading, naming the file.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
+    /// [`ErrorKind::NotFound`] if there is none; those of [`parse`](Self::parse), of [`Gguf::parse`] and
+    /// of reading, naming the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let folder = path.as_ref();
         let named = |e: Error| {
             let message = format!("no chat template from `{}`", folder.display());
             Error::new(e.kind(), message).with_source(e)
         };
+        if folder.is_file() {
+            let file = map(folder)?;
+            return Gguf::parse(&file).and_then(|file| Self::of_gguf(&file)).map_err(named);
+        }
         let config = match folder.join(CONFIG) {
             path if path.exists() => file::read(path, MAX_CONFIG)?,
             _ => b"{}".to_vec(),
@@ -118,6 +122,22 @@ impl ChatTemplate {
         let source = String::from_utf8(source)
             .map_err(|e| named(Error::corrupt(format!("`{JINJA}` is not UTF-8")).with_source(e)))?;
         Self::new(&source, &config).map_err(named)
+    }
+
+    /// Reads the template of a GGUF file and the tokens that begin and end a text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] without a template; those of [`new`](Self::new).
+    pub fn of_gguf(file: &Gguf<'_>) -> Result<Self> {
+        let source = file.chat_template().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the file has no `tokenizer.chat_template`")
+        })?;
+        let mut special = serde_json::Map::new();
+        for name in ["bos", "eos"] {
+            let token = file.special_token(name);
+            special.extend(token.map(|token| (format!("{name}_token"), token.into())));
+        }
+        Self::new(source, serde_json::Value::Object(special).to_string().as_bytes())
     }
 
     fn build(sources: Vec<(String, String)>, special: Vec<(String, String)>) -> Result<Self> {

@@ -37,6 +37,13 @@ impl<'a> Gguf<'a> {
         self.get("tokenizer.chat_template")?.as_str()
     }
 
+    /// Returns the token that begins (`bos`) or ends (`eos`) a text, if the file names one it has.
+    pub(crate) fn special_token(&self, name: &str) -> Option<&'a str> {
+        let id = self.get(&format!("tokenizer.ggml.{name}_token_id"))?.as_u64()?;
+        let tokens = self.get("tokenizer.ggml.tokens")?.as_list()?;
+        tokens.iter().nth(usize::try_from(id).ok()?)?.as_str()
+    }
+
     /// Returns the tensors in `f32`, by the names and in the layout of Hugging Face checkpoints.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ struct Index {
 }
 
 /// Maps a file of weights.
-pub(super) fn map(path: &Path) -> Result<Bytes> {
+pub(crate) fn map(path: &Path) -> Result<Bytes> {
     let failed = |e: std::io::Error| {
         let kind = match e.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,

@@ -9,7 +9,7 @@ use openledger_core::{B256, ContentHash, Error, ModelId, Result};
 
 pub use files::ModelFiles;
 
-use files::map;
+pub(crate) use files::map;
 
 use crate::{Network, Tokenizer, Weights, gguf::Gguf};
 

@@ -10,7 +10,7 @@ use candle_core::{
 use openledger_core::ErrorKind;
 use openledger_kernels::Precision;
 use openledger_model::{
-    Batch, LoraConfig, Model, ModelFiles, Network, Tape, Trainable,
+    Batch, Chat, ChatTemplate, LoraConfig, Message, Model, ModelFiles, Network, Tape, Trainable,
     gguf::{GgmlType, Gguf, GgufWriter, write_adapter},
     testing,
 };
@@ -132,6 +132,30 @@ fn a_file_says_what_it_is() {
     // Rows of 96 are three blocks of 32; the head is the embedding table.
     assert_eq!(file.tensor("blk.0.ffn_down.weight").unwrap().ty(), GgmlType::Q8_0);
     assert!(file.tensor("output.weight").is_none());
+}
+
+#[test]
+fn a_files_chat_template_writes_its_tokens() {
+    let files = testing::tiny_files(1).unwrap();
+    let model = Model::load(&files).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let written = |template: Option<&str>| {
+        let mut file = Vec::new();
+        let writer = GgufWriter::new(&files.config, model.tokenizer(), model.network().weights());
+        let writer = match template {
+            Some(template) => writer.with_chat_template(template),
+            None => writer,
+        };
+        writer.write(&mut file).unwrap();
+        std::fs::write(&path, file).unwrap();
+        ChatTemplate::open(&path)
+    };
+    let template = written(Some("{{ messages[0].content }}{{ eos_token }}")).unwrap();
+    let chat = Chat::new(vec![Message::user("hello")]);
+    let rendered = template.render(&chat, 0).unwrap();
+    assert_eq!(rendered.text, "hello</s>");
+    assert_eq!(written(None).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
