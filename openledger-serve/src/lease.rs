@@ -28,14 +28,19 @@ impl AdapterPrecision {
     /// Returns what adapters are kept in beside a base: `bf16` if that is rounded to as much or less.
     pub fn beside(network: &Network) -> Self {
         let weights = network.weights();
-        let is_quantised = |site: Param| match weights.matrix(site).storage() {
-            Storage::Nf4(_) | Storage::Quantised(_) => true,
-            _ => false,
-        };
         let rounded = weights.arithmetic() == Arithmetic::Bf16
-            || network.decoder().linears().iter().any(|linear| is_quantised(linear.weight));
+            || network
+                .decoder()
+                .linears()
+                .iter()
+                .any(|linear| is_quantised(network, linear.weight));
         if rounded { Self::Bf16 } else { Self::F32 }
     }
+}
+
+fn is_quantised(network: &Network, site: Param) -> bool {
+    let storage = network.weights().matrix(site).storage();
+    matches!(storage, Storage::Nf4(_) | Storage::Quantised(_))
 }
 
 /// Which numbers an engine multiplies by: what was computed with one rounding of an adapter is not what
@@ -156,7 +161,7 @@ impl Lease {
     pub fn merged(network: &Network, adapter: &Adapter) -> Result<Self> {
         let weights = network.weights();
         let merge = |(site, _): (Param, &Pair)| {
-            if let Storage::Nf4(_) | Storage::Quantised(_) = weights.matrix(site).storage() {
+            if is_quantised(network, site) {
                 let name = weights.name(site);
                 let message =
                     format!("`{name}` has eight bits or fewer, in which a sum would be lost");

@@ -62,7 +62,7 @@ impl<'a> Gguf<'a> {
         Weights::from_stored(tensors)
     }
 
-    /// Returns the tensors as they are stored, those of `file`, of which this was parsed; of DeepSeek's
+    /// Returns the tensors as they are stored, those of `file`, of which this was parsed; of `DeepSeek`'s
     /// experts and latent attention in `f32`.
     ///
     /// # Errors

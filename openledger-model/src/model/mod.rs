@@ -38,7 +38,7 @@ impl Model {
 
     /// Opens a folder or a GGUF file, whose matrices stay as it has them: [`open`](Self::open) has those in
     /// `f32`. `F32`, `F16` and `BF16` lie in the file's memory, `Q8_0` and `Q4_0` are multiplied as
-    /// [`Network::in_q8_0`] says; of other types, and of DeepSeek's experts and latent attention, matrices are in
+    /// [`Network::in_q8_0`] says; of other types, and of `DeepSeek`'s experts and latent attention, matrices are in
     /// `f32` all the same.
     ///
     /// To serve it; training wants products with exact rows.
