@@ -7,11 +7,14 @@ use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::Storage;
 use serde_json::Value as Json;
 
-use super::{Gguf, GgufTensor, config, deepseek, keys::Keys, names, permute, vocabulary};
+use super::{Gguf, GgufTensor, config, deepseek, keys::Keys, names, vocabulary};
 use crate::{Decoder, Weights, weights::Found};
 
 /// Divisors of rotary frequencies, which belong to the configuration.
 const DIVISORS: &str = "rope_freqs.weight";
+
+/// The routers of mixtures: a near tie decides which experts run.
+const ROUTER: &str = ".mlp.gate.weight";
 
 impl<'a> Gguf<'a> {
     /// Returns the `config.json` of the model, as [`Network::new`](crate::Network::new) reads it.
@@ -51,31 +54,27 @@ impl<'a> Gguf<'a> {
     /// tensor that the architecture does not have; [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`]
     /// naming one that is missing or of another shape.
     pub fn weights(&self) -> Result<Weights> {
-        let tensors = self.each_tensor(|tensor, heads| {
-            let data = tensor.to_f32();
-            let data = match heads {
-                Some(heads) => permute::to_halves(&data, heads, tensor.shape()[0] / heads),
-                None => data,
-            };
-            Storage::F32(data.into())
-        })?;
-        Weights::from_stored(tensors)
+        Weights::from_stored(self.each_tensor(|_, tensor, heads| tensor.exact(heads))?)
     }
 
-    /// Returns the tensors as they are stored, those of `file`, of which this was parsed; of `DeepSeek`'s
-    /// experts and latent attention in `f32`.
+    /// Returns the tensors as they are stored, those of `file`, of which this was parsed; routers, experts and
+    /// what `DeepSeek` has divided in the file in `f32`.
     ///
     /// # Errors
     /// As [`weights`](Self::weights).
     pub(crate) fn weights_as_stored(&self, file: &Bytes) -> Result<Weights> {
-        Weights::from_stored(self.each_tensor(|tensor, heads| tensor.stored(heads, file))?)
+        let tensors = self.each_tensor(|name, tensor, heads| match name.ends_with(ROUTER) {
+            true => tensor.exact(heads),
+            false => tensor.stored(heads, file),
+        });
+        Weights::from_stored(tensors?)
     }
 
-    /// Returns each tensor by the name of a checkpoint, read by `read`, which is told of how many heads the
-    /// rows are permuted.
+    /// Returns each tensor by the name of a checkpoint, read by `read`, which is told that name and by how many
+    /// heads the rows are permuted.
     fn each_tensor(
         &self,
-        read: impl Fn(&GgufTensor<'a>, Option<usize>) -> Storage,
+        read: impl Fn(&str, &GgufTensor<'a>, Option<usize>) -> Storage,
     ) -> Result<Vec<Found>> {
         let fields = config::read(self)?;
         let architecture = Keys::new(self)?.architecture();
@@ -89,7 +88,7 @@ impl<'a> Gguf<'a> {
                 Some(to) => {
                     // Before anything is decoded: a file may claim a shape that no model has.
                     check(name, tensor, expected.get(&to))?;
-                    let storage = read(tensor, heads.of(architecture, &to));
+                    let storage = read(&to, tensor, heads.of(architecture, &to));
                     vec![Found { name: to, shape: tensor.shape().to_vec(), storage }]
                 }
                 None if architecture == "deepseek2" => {

@@ -6,11 +6,20 @@ use openledger_kernels::{Bits, Elements, Quantised, Storage};
 use super::{GgmlType, GgufTensor, permute};
 
 impl GgufTensor<'_> {
-    /// Returns the elements as `file` has them, in its memory where they lie as they should; a matrix whose
-    /// rows are permuted by `heads` in the order of a checkpoint. In `f32` what products cannot be computed
-    /// with.
+    /// Returns the elements in `f32`; those whose rows are permuted by `heads` in the order of a checkpoint.
+    pub(super) fn exact(&self, heads: Option<usize>) -> Storage {
+        let data = self.to_f32();
+        let data = match heads {
+            Some(heads) => permute::to_halves(&data, heads, self.shape()[0] / heads),
+            None => data,
+        };
+        Storage::F32(data.into())
+    }
+
+    /// Returns a matrix as `file` has it, in its memory where it lies as it should. In `f32` what products
+    /// cannot be computed with, and what is no matrix.
     pub(super) fn stored(&self, heads: Option<usize>, file: &Bytes) -> Storage {
-        let [out, width] = *self.shape() else { return Storage::F32(self.to_f32().into()) };
+        let [out, width] = *self.shape() else { return self.exact(heads) };
         let bytes = || match heads {
             Some(heads) => permute::to_halves(self.bytes(), heads, out / heads).into(),
             None => file.slice_ref(self.bytes()),
@@ -22,14 +31,7 @@ impl GgufTensor<'_> {
             GgmlType::BF16 => Storage::Bf16(Elements::from_bytes(bytes())),
             GgmlType::Q8_0 => Storage::Quantised(quantised(Bits::Eight)),
             GgmlType::Q4_0 => Storage::Quantised(quantised(Bits::Four)),
-            _ => {
-                let data = self.to_f32();
-                let data = match heads {
-                    Some(heads) => permute::to_halves(&data, heads, out / heads),
-                    None => data,
-                };
-                Storage::F32(data.into())
-            }
+            _ => self.exact(heads),
         }
     }
 }

@@ -38,8 +38,8 @@ impl Model {
 
     /// Opens a folder or a GGUF file, whose matrices stay as it has them: [`open`](Self::open) has those in
     /// `f32`. `F32`, `F16` and `BF16` lie in the file's memory, `Q8_0` and `Q4_0` are multiplied as
-    /// [`Network::in_q8_0`] says; of other types, and of `DeepSeek`'s experts and latent attention, matrices are in
-    /// `f32` all the same.
+    /// [`Network::in_q8_0`] says. Those of other types are in `f32` all the same, and so are routers, experts
+    /// and the two halves of `DeepSeek`'s `kv_b` where the file has it divided.
     ///
     /// To serve it; training wants products with exact rows.
     ///

@@ -29,9 +29,9 @@ impl Param {
 
 /// The tensors of a model, each with its name in the checkpoint.
 ///
-/// Matrices stay as the file has them, `f32`, `bf16` or `f16`, in the file's memory if it was
-/// mapped; [`store_as`](Self::store_as) rounds some to less. All other tensors, gains and
-/// biases, are `f32`.
+/// Matrices stay as the file has them, `f32`, `bf16` or `f16`, in the file's memory if it was mapped, and
+/// those of a GGUF file in eight or four bits, if it is opened so; [`store_as`](Self::store_as) rounds
+/// some to less. All other tensors, gains and biases, are `f32`.
 #[derive(Clone, Debug)]
 pub struct Weights {
     tensors: Vec<Stored>,

@@ -104,9 +104,42 @@ fn matrices_stay_as_a_file_has_them_where_products_can_be_computed_with_them() {
 }
 
 #[test]
+fn biases_are_in_the_order_of_a_checkpoint_however_a_file_is_opened() {
+    let mut files = testing::tiny_files(1).unwrap();
+    let mut config: Value = serde_json::from_slice(&files.config).unwrap();
+    config["attention_bias"] = json!(true);
+    files.config = config.to_string().into_bytes();
+    let mut network = Network::init(&files.config, 1).unwrap();
+    for param in network.weights().params() {
+        if network.weights().name(param).ends_with("bias") {
+            let numbers = (0u8..).map(f32::from);
+            network.data_mut(param).iter_mut().zip(numbers).for_each(|(x, n)| *x = n);
+        }
+    }
+    let weights = network.weights().to_safetensors();
+    let files = ModelFiles::new(files.config, files.tokenizer, weights);
+    let file = Bytes::from(write(&files, GgmlType::F32));
+    for read in [Model::from_gguf(&file).unwrap(), Model::from_gguf_as_stored(&file).unwrap()] {
+        let (read, ours) = (read.network().weights(), network.weights());
+        for param in ours.params() {
+            let name = ours.name(param);
+            let same = read.find(name, ours.shape(param)).unwrap();
+            assert_eq!(read.data(same), ours.data(param), "{name}");
+        }
+    }
+}
+
+#[test]
 fn what_has_a_precision_already_is_not_rounded_to_it_again() {
     let files = testing::tiny_files(1).unwrap();
-    let file = Bytes::from(write(&files, GgmlType::Q4_0));
+    let mut file = write(&files, GgmlType::Q4_0);
+    // A block of threes and ones, which who rounds by the largest would never write: rounded again, the ones
+    // would be 1.125.
+    let parsed = Gguf::parse(&file).unwrap();
+    let matrix = parsed.tensor("blk.0.ffn_gate.weight").unwrap().bytes();
+    let at = matrix.as_ptr().addr() - file.as_ptr().addr();
+    file[at + 2..at + 18].fill(0x9B);
+    let file = Bytes::from(file);
     let model = Model::from_gguf_as_stored(&file).unwrap().map_network(Network::in_q4_0);
     let exact = Model::from_gguf(&file).unwrap();
     let data = |model: &Model| {

@@ -36,7 +36,7 @@ const LANES: usize = 16;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there are no others with this layout")]
 pub enum Bits {
-    /// Codes from -127 to 127, as `Q8_0` has them.
+    /// Codes from -127 to 127, as `Q8_0` has them; in a file there may be -128.
     Eight,
     /// Codes from -8 to 7, as `Q4_0` has them.
     Four,
