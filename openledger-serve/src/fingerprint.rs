@@ -2,8 +2,8 @@
 
 use openledger_model::Network;
 
-/// Tells base models apart: the arithmetic of products, the names and shapes of all tensors, and some
-/// numbers of each, as they are stored.
+/// Tells base models apart: the arithmetic of products, the names and shapes of all tensors, what matrices
+/// are stored as, and some numbers of each.
 ///
 /// Not all numbers: that would read the whole model for each adapter. Models that were trained or rounded
 /// apart differ in some of those it takes.
@@ -24,6 +24,10 @@ impl Fingerprint {
             hasher.update(&count(name.len())).update(name.as_bytes()).update(&count(shape.len()));
             for &size in shape {
                 hasher.update(&count(size));
+            }
+            if let [_, _] = *shape {
+                let precision = weights.matrix(param).storage().precision();
+                hasher.update(format!("{precision:?}").as_bytes());
             }
             let sample = match *shape {
                 [0, _] => Vec::new(),

@@ -137,12 +137,15 @@ impl Adapters {
         let mut state = self.0.lock();
         let pin = state.pin_of(&lease);
         let alias = state.aliases.get_mut(name).filter(|alias| alias.id == lease.id());
+        let alias = alias.zip(pin);
         let changed = || {
-            let message =
-                format!("`{name}` was given to another while it was loaded: pin it again");
+            let message = format!(
+                "`{name}` was given to another or unmerged while it was loaded: pin it again"
+            );
             Error::new(ErrorKind::Conflict, message).with_retryable(true)
         };
-        alias.ok_or_else(changed)?.pinned = Some(pin);
+        let (alias, pin) = alias.ok_or_else(changed)?;
+        alias.pinned = Some(pin);
         Ok(lease)
     }
 

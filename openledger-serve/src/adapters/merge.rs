@@ -75,11 +75,16 @@ impl Merged {
         if used.saturating_add(bytes) <= budget {
             return Ok(());
         }
+        let kept: u64 = self.copies.values().map(|copy| copy.ready.bytes()).sum();
+        let passes = kept.saturating_add(bytes) <= budget;
+        let what = match passes {
+            true => "wait for answers to end that use what was taken away",
+            false => "unmerge another or raise `merged_bytes`",
+        };
         let message = format!(
-            "no room for a merged copy of {bytes} bytes: {used} of {budget} are taken; unmerge another or \
-             raise `merged_bytes`"
+            "no room for a merged copy of {bytes} bytes: {used} of {budget} are taken; {what}"
         );
-        Err(Error::new(ErrorKind::Limit, message))
+        Err(Error::new(ErrorKind::Limit, message).with_retryable(passes))
     }
 }
 
@@ -96,7 +101,7 @@ impl Adapters {
     /// # Errors
     /// Those of [`lease`](Self::lease) and of [`Lease::merged`];
     /// [`ErrorKind::Limit`] if it does not fit in [`merged_bytes`](super::AdapterOptions::merged_bytes),
-    /// where copies that were taken away count as long as answers use them;
+    /// where copies that were taken away count as long as answers use them (retryable if those are it);
     /// [`ErrorKind::Conflict`] if the name was given to another meanwhile, or all that it names has left
     /// memory and its source has something else now.
     pub async fn merge(&self, name: &str) -> Result<Lease> {

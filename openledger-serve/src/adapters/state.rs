@@ -118,11 +118,15 @@ impl State {
         self.merged.take(id, now).or_else(|| Some(self.ready.take(id, now)?.lease))
     }
 
-    /// What keeps an adapter ready that `lease` is on: its own matrices, were it merged or not.
-    pub(super) fn pin_of(&self, lease: &Lease) -> Lease {
+    /// What keeps an adapter ready that `lease` is on: its own matrices, were it merged or not. None if it was
+    /// unmerged meanwhile, and those made room.
+    pub(super) fn pin_of(&self, lease: &Lease) -> Option<Lease> {
+        if !lease.is_merged() {
+            return Some(lease.clone());
+        }
         let copy = self.merged.get(lease.id()).map(|copy| &copy.pairs);
         let ready = || self.ready.get(lease.id()).map(|ready| &ready.lease);
-        copy.or_else(ready).unwrap_or(lease).clone()
+        copy.or_else(ready).cloned()
     }
 
     /// Takes what `alias` names, if it is in memory.
@@ -199,9 +203,9 @@ impl State {
 
     /// Takes a name away, and from whoever asked for it before what it would be given again for.
     pub(super) fn take_away(&mut self, name: &str) -> Option<Alias> {
-        let alias = self.aliases.remove(name)?;
+        // Of one that is not known it may be loaded just now.
         self.unloaded = self.next_turn();
-        Some(alias)
+        self.aliases.remove(name)
     }
 
     /// Lets `alias` name `id`, unless it was given to something later than `turn`, or is not known and
@@ -214,7 +218,7 @@ impl State {
         (origin, id, turn): (&Origin, AdapterId, Turn),
         ready: Option<&Lease>,
     ) -> Vec<Lease> {
-        let pin = ready.map(|ready| self.pin_of(ready));
+        let pin = ready.and_then(|ready| self.pin_of(ready));
         if let Some(known) = self.aliases.get_mut(alias) {
             if known.turn >= turn {
                 return Vec::new();
@@ -247,7 +251,7 @@ impl State {
     ) -> Option<(Alias, Option<Copy>)> {
         let turn = self.next_turn();
         let pinned = self.aliases.get(alias).is_some_and(|known| known.pinned.is_some());
-        let pinned = pinned.then(|| self.pin_of(ready));
+        let pinned = if pinned { self.pin_of(ready) } else { None };
         let new = Alias { origin, id: ready.id(), turn, pinned, given: true };
         let before = self.aliases.insert(Arc::from(alias), new)?;
         let merged = self.forget_merged(before.id);

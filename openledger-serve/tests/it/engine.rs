@@ -112,10 +112,14 @@ async fn a_file_in_eight_bits_answers_as_the_model_rounded_to_them() {
         assert_eq!(AdapterPrecision::beside(stored.network()), AdapterPrecision::Bf16);
         let rounded = Model::from_gguf(&file).unwrap();
         assert_eq!(AdapterPrecision::beside(rounded.network()), AdapterPrecision::F32);
+        let lease = Lease::merged(rounded.network(), &adapter(&rounded, 3, 1)).unwrap();
         let mut answers = Vec::new();
         for model in [stored, rounded.map_network(round)] {
             let engine = Engine::start(Arc::new(model), EngineOptions::default()).unwrap();
             let request = Generate::new((0..20).collect()).with_max_tokens(30);
+            let merged = request.clone().with_adapter(lease.clone());
+            let error = engine.clone().call(merged).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "it was merged with exact numbers");
             answers.push(ask(&engine, request.with_ignore_eos(true)).await.tokens);
         }
         assert_eq!(answers[0], answers[1]);
