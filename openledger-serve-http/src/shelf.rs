@@ -179,9 +179,16 @@ impl Shelf {
         let merged = adapters.merge(name).await;
         let merged = merged.map_err(|e| failed(name, e).with_param("lora_name"))?;
         let _changes = self.changes.lock().await;
-        // It may have been taken away while it was merged, which may be minutes.
+        // It may have been taken away or given to another while it was merged, which may be minutes.
         self.offered(name).inspect_err(|_| drop(adapters.unload(name)))?;
-        Ok(merged.id())
+        let is = self.list().remove(name).filter(|known| known.merged).and_then(|known| known.id);
+        match is == Some(merged.id()) {
+            true => Ok(merged.id()),
+            false => {
+                let message = format!("`{name}` was given to another while it was merged");
+                Err(Failure::new(StatusCode::CONFLICT, message).with_code("adapter_changed"))
+            }
+        }
     }
 
     /// Answers what a name stands for beside the base again.
