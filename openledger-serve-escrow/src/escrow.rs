@@ -34,7 +34,9 @@ use crate::{
 ///   several machines answer for a provider, let this one ask always the same.
 /// - Nothing is kept on disk. The record is the node's log of receipts: after a restart, before the first
 ///   request, [`owe`](Self::owe) what they say that is not settled.
-/// - What is charged here is what receipts say: the same price on both sides.
+/// - What is charged here is what receipts say: the same price on both sides. An answer that was charged and
+///   got no receipt, because its attribution failed, is in no batch: its charge is owed until
+///   [`settled`](Self::settled) takes it off, after the answer's end, which tells the charge.
 ///
 /// # Examples
 /// ```
@@ -103,7 +105,7 @@ impl Escrow {
     }
 
     /// Takes off what payers owe, for charges that were settled in another way, or never will be: the batch
-    /// was rejected, the lock has ended. Once for each charge, and not before the settlement is included.
+    /// was rejected, the lock has ended, an answer got no receipt. Once for each charge, and not before the settlement is included.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if a payer owes less here; then nothing is taken off.
