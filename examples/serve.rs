@@ -105,7 +105,9 @@ fn run(options: &Options) -> Result<()> {
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
     let first = engine.clone();
     let folder = std::fs::canonicalize(&options.model).unwrap_or_else(|_| options.model.clone());
-    let name = if folder.is_file() { folder.file_stem() } else { folder.file_name() };
+    // A file may be a link to one that is called by its hash.
+    let is_file = folder.is_file();
+    let name = if is_file { options.model.file_stem() } else { folder.file_name() };
     let name = name.map_or_else(|| "model".into(), |name| name.to_string_lossy());
     let adapters = adapters(options, &model)?;
     let layers = &options.layers;
