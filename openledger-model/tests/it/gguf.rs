@@ -446,7 +446,9 @@ proptest! {
         if let Some(cut) = cut {
             file.truncate(cut.index(file.len()));
         }
-        let _ = Model::from_gguf(&file);
+        let exact = Model::from_gguf(&file);
+        let stored = Model::from_gguf_as_stored(&file.into());
+        prop_assert_eq!(exact.is_ok(), stored.is_ok());
     }
 }
 
