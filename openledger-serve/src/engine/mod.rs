@@ -166,8 +166,7 @@ impl Engine {
     }
 
     /// Whether the engine's thread is there, which ends before the last handle only by a panic outside of
-    /// steps. Without it
-    /// every request is refused as [`ErrorKind::Unavailable`]: start another engine.
+    /// steps. Without it every request is refused as [`ErrorKind::Unavailable`]: start another engine.
     pub fn is_alive(&self) -> bool {
         self.alive.strong_count() > 0
     }

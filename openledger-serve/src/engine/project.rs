@@ -25,6 +25,7 @@ pub(super) fn project<const N: usize>(
         let [outputs, _] = network.sizes(linear.weight);
         buffers.room(count * outputs)
     });
+    // Rows are lowered beside the base's products, and raised onto the results of those.
     let base = results.iter_mut().zip(linears).flat_map(|(y, linear)| {
         let (weight, arithmetic) = (weights.matrix(linear.weight), weights.arithmetic());
         divide(y, count, linear, groups).map(move |(y, of, merged)| match merged {
@@ -32,21 +33,19 @@ pub(super) fn project<const N: usize>(
             None => Product::by_weight(Into::Set(y), rows(&of), weight, arithmetic),
         })
     });
-    let mut groups: Vec<Lowered<'_, N>> =
+    let mut lowered: Vec<Lowered<'_, N>> =
         groups.iter().filter_map(|(lease, of)| Lowered::new(lease, linears, of, buffers)).collect();
-
-    // Rows are lowered beside the base's products, and raised onto the results of those.
-    let lower = groups.iter_mut().map(|group| {
+    let lower = lowered.iter_mut().map(|group| {
         Product::by_packed(Into::Set(&mut group.lowered), rows(&group.of), group.down)
     });
     multiply_all(base.chain(lower));
-    groups.iter_mut().for_each(Lowered::scale);
-    let raise = results.iter_mut().enumerate().flat_map(|(n, y)| raise(&groups, n, y, count));
+    lowered.iter_mut().for_each(Lowered::scale);
+    let raise = results.iter_mut().enumerate().flat_map(|(n, y)| raise(&lowered, n, y, count));
     multiply_all(raise);
 
     for (n, (y, linear)) in results.iter_mut().zip(linears).enumerate() {
         let outputs = y.len() / count;
-        for group in &groups {
+        for group in &lowered {
             let Some(factors) = group.sites[n].and_then(|site| site.factors.as_ref()) else {
                 continue;
             };
