@@ -20,7 +20,7 @@ mod weight;
 pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};
 pub use attention::{Causal, Heads};
 pub use exp::{ln, pow};
-pub use gemm::{Into, Mat, Packed, gemm, gemm_packed};
+pub use gemm::{Into, Mat, Packed, Packing, gemm, gemm_packed};
 pub use loss::{LabelLoss, cross_entropy, cross_entropy_each};
 pub use map::{Apart, map_file};
 pub use norm::{rms_norm, rms_norm_backward, rms_norm_gain_backward};

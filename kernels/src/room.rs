@@ -95,63 +95,9 @@ impl<T: Number> Deref for Fixed<T> {
     }
 }
 
-/// [`Fixed`] elements of any kind.
-pub(crate) trait Movable {
-    fn words(&self) -> &[u32];
-
-    /// Takes the same words where they are now.
-    fn found_at(&mut self, room: &Arc<Room<u32>>, at: Range<usize>);
-}
-
-impl<T: Number> Movable for Fixed<T> {
-    fn words(&self) -> &[u32] {
-        bytemuck::cast_slice(self)
-    }
-
-    fn found_at(&mut self, room: &Arc<Room<u32>>, at: Range<usize>) {
-        *self = Self::Together(Arc::clone(room), at);
-    }
-}
-
-/// Moves elements into one buffer, which goes when the last of them goes.
-pub(crate) fn gather(mut all: Vec<&mut dyn Movable>) {
-    let mut room = Room::new(all.iter().map(|one| one.words().len()).sum());
-    let mut first = 0;
-    for one in &all {
-        let words = one.words();
-        room[first..first + words.len()].copy_from_slice(words);
-        first += words.len();
-    }
-    let (room, mut first) = (Arc::new(room), 0);
-    for one in &mut all {
-        let at = first..first + one.words().len();
-        first = at.end;
-        one.found_at(&room, at);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_gathered_stays_what_it_was() {
-        let numbers = |len: usize, first: f32| -> Room<f32> {
-            let mut room = Room::new(len);
-            room.iter_mut().zip(0u8..).for_each(|(x, n)| *x = first + f32::from(n));
-            room
-        };
-        let mut all = [(3, 1.0), (0, 0.0), (200, 7.0)].map(|(len, x)| Fixed::Own(numbers(len, x)));
-        let before = all.each_ref().map(|one| one.to_vec());
-        gather(all.iter_mut().map(|one| one as &mut dyn Movable).collect());
-        let [first, ..] = all.each_ref().map(|one| one.to_vec());
-        assert_eq!(all.each_ref().map(|one| one.to_vec()), before);
-        assert!(all.iter().all(|one| matches!(one, Fixed::Together(..))));
-        // A copy keeps the buffer.
-        let copy = all[0].clone();
-        drop(all);
-        assert_eq!(copy.to_vec(), first);
-    }
 
     #[test]
     fn small_or_large_it_is_zero_and_keeps_what_is_written() {

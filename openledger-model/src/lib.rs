@@ -24,7 +24,7 @@ mod weights;
 
 pub use adapter::{
     Adapter, AdapterFiles, Combine, Composed, Direction, Election, Lora, LoraConfig, Pair, Part,
-    Patterns, Saved, Selection, Start, Table, Targets,
+    Patterns, Saved, Selection, Start, StoredAdapter, Table, Targets,
 };
 pub use buffers::{Buffer, Buffers};
 pub use chat::{Chat, ChatTemplate, Message, Rendered};

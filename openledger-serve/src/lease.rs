@@ -1,14 +1,17 @@
 //! Leases on adapters, as the engine multiplies by them.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Weak},
 };
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
-use openledger_kernels::{Arithmetic, Mat, Packed, Storage};
-use openledger_model::{Adapter, Network, Pair, Param, Saved, Table};
+use openledger_kernels::{Arithmetic, Mat, Packed, Packing, Storage};
+use openledger_model::{
+    Adapter, Linear, LoraConfig, Network, Pair, Param, Saved, StoredAdapter, Table,
+};
 
 use crate::fingerprint::Fingerprint;
 
@@ -93,6 +96,56 @@ enum Matrices {
     Merged(BTreeMap<Param, Packed>),
 }
 
+/// What a lease is made of.
+pub(crate) enum Source<'a> {
+    /// An adapter in memory.
+    Whole(&'a Adapter),
+    /// One whose matrices are read as they are packed: all of them at once would take twice what comes out.
+    Stored(&'a StoredAdapter),
+}
+
+impl<'a> Source<'a> {
+    fn id(&self) -> AdapterId {
+        match self {
+            Self::Whole(adapter) => adapter.id(),
+            Self::Stored(adapter) => adapter.id(),
+        }
+    }
+
+    fn config(&self) -> &LoraConfig {
+        match self {
+            Self::Whole(adapter) => adapter.config(),
+            Self::Stored(adapter) => adapter.config(),
+        }
+    }
+
+    /// Lists the layers that have matrices, and their ranks.
+    pub(crate) fn ranks(&self) -> Vec<(Param, usize)> {
+        match self {
+            Self::Whole(adapter) => {
+                adapter.lora().pairs().map(|(site, pair)| (site, pair.rank)).collect()
+            }
+            Self::Stored(adapter) => adapter.ranks().collect(),
+        }
+    }
+
+    fn pair(&self, site: Param) -> Option<Cow<'a, Pair>> {
+        match self {
+            Self::Whole(adapter) => adapter.lora().at(site).map(Cow::Borrowed),
+            Self::Stored(adapter) => adapter.pair(site),
+        }
+    }
+
+    fn tables(&self) -> BTreeMap<Saved, Table> {
+        match self {
+            Self::Whole(adapter) => {
+                adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect()
+            }
+            Self::Stored(adapter) => adapter.tables().collect(),
+        }
+    }
+}
+
 /// What an adapter has at one linear layer.
 pub(crate) struct Site {
     /// Which of the matrices that lower rows, and from which column on.
@@ -117,35 +170,46 @@ impl Lease {
         adapter: &Adapter,
         precision: AdapterPrecision,
     ) -> Self {
-        let pack = |matrix: Mat<'_>| match precision {
-            AdapterPrecision::F32 => Packed::new(matrix),
-            AdapterPrecision::Bf16 => Packed::new_bf16(matrix),
-        };
-        let pairs: BTreeMap<Param, &Pair> = adapter.lora().pairs().collect();
-        let (mut sites, mut downs) = (BTreeMap::new(), Vec::new());
-        for together in network.decoder().linears_by_input() {
-            let adapted: Vec<(Param, &Pair)> = together
+        Self::of_pairs(network, &Source::Whole(adapter), precision)
+    }
+
+    /// Makes an adapter ready by its matrices, kept in `precision`.
+    pub(crate) fn of_pairs(
+        network: &Network,
+        source: &Source<'_>,
+        precision: AdapterPrecision,
+    ) -> Self {
+        let groups = groups(network, source);
+        let mut packing = packing(network, &groups, precision);
+        let mut scales = Vec::new();
+        for together in &groups {
+            let pairs: Vec<Cow<'_, Pair>> = together
                 .iter()
-                .filter_map(|linear| Some((linear.weight, *pairs.get(&linear.weight)?)))
+                .map(|&(site, _)| source.pair(site).expect("a listed layer has matrices"))
                 .collect();
-            let Some((first, _)) = adapted.first() else { continue };
-            let [_, width] = network.sizes(*first);
-            let ranks = adapted.iter().map(|(_, pair)| pair.rank).sum();
             // Rows of `A` are columns of what rows are multiplied by.
-            let rows: Vec<f32> = adapted.iter().flat_map(|(_, pair)| &pair.a).copied().collect();
-            let mut first = 0;
-            for (site, pair) in adapted {
-                let [out, _] = network.sizes(site);
-                let up = pack(Mat::new(&pair.b, out, pair.rank).t());
-                let factors = pair.direction(network, site).map(|direction| direction.factors);
-                let (down, scale) = (downs.len(), pair.scale);
-                sites.insert(site, Site { down, first, up, scale, factors });
-                first += pair.rank;
+            let rows = pairs.iter().map(|pair| &pair.a[..]).collect::<Vec<_>>().concat();
+            let [_, width] = network.sizes(together[0].0);
+            packing.pack(Mat::new(&rows, rows.len() / width, width).t());
+            for (&(site, rank), pair) in together.iter().zip(&pairs) {
+                packing.pack(Mat::new(&pair.b, network.sizes(site)[0], rank).t());
+                let direction = pair.direction(network, site);
+                scales.push((pair.scale, direction.map(|direction| direction.factors)));
             }
-            downs.push(pack(Mat::new(&rows, ranks, width).t()));
         }
-        Packed::gather(sites.values_mut().map(|site| &mut site.up).chain(&mut downs));
-        Self::of(network, adapter, Form::Pairs(precision), Matrices::Pairs { sites, downs })
+        let (mut packed, mut scales) = (packing.finish().into_iter(), scales.into_iter());
+        let (mut sites, mut downs) = (BTreeMap::new(), Vec::new());
+        for together in groups {
+            downs.extend(packed.next());
+            let (down, mut first) = (downs.len() - 1, 0);
+            for (site, rank) in together {
+                let (up, (scale, factors)) =
+                    packed.next().zip(scales.next()).expect("one of each is packed for a layer");
+                sites.insert(site, Site { down, first, up, scale, factors });
+                first += rank;
+            }
+        }
+        Self::of(network, source, Form::Pairs(precision), Matrices::Pairs { sites, downs })
     }
 
     /// Makes a merged copy of an adapter: the base's matrices with the adapter's added, so that its answers
@@ -159,8 +223,16 @@ impl Lease {
     /// [`ErrorKind::Unsupported`] beside a base in eight or four bits, in which most of what an adapter adds
     /// would be rounded away.
     pub fn merged(network: &Network, adapter: &Adapter) -> Result<Self> {
+        Self::merged_of(network, &Source::Whole(adapter))
+    }
+
+    /// Makes a merged copy.
+    ///
+    /// # Errors
+    /// As [`merged`](Self::merged).
+    pub(crate) fn merged_of(network: &Network, source: &Source<'_>) -> Result<Self> {
         let weights = network.weights();
-        let merge = |(site, _): (Param, &Pair)| {
+        let merge = |(site, _)| {
             if is_quantised(network, site) {
                 let name = weights.name(site);
                 let message =
@@ -168,7 +240,8 @@ impl Lease {
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
             let [out, width] = network.sizes(site);
-            let sum = adapter.lora().merged(network, site);
+            let pair = source.pair(site).expect("a listed layer has matrices");
+            let sum = pair.merged(network, site);
             let sum = Mat::new(&sum, out, width).t();
             Ok((
                 site,
@@ -178,26 +251,25 @@ impl Lease {
                 },
             ))
         };
-        let merged = adapter.lora().pairs().map(merge).collect::<Result<_>>()?;
-        Ok(Self::of(network, adapter, Form::Merged, Matrices::Merged(merged)))
+        let merged = source.ranks().into_iter().map(merge).collect::<Result<_>>()?;
+        Ok(Self::of(network, source, Form::Merged, Matrices::Merged(merged)))
     }
 
     /// How many bytes a merged copy takes, but for what packing adds at the edges.
-    pub(crate) fn merged_bytes(network: &Network, adapter: &Adapter) -> usize {
+    pub(crate) fn merged_bytes(network: &Network, source: &Source<'_>) -> usize {
         let element = match network.weights().arithmetic() {
             Arithmetic::Bf16 => 2,
             _ => 4,
         };
         let size = |site| network.sizes(site).into_iter().product::<usize>();
-        let matrices = adapter.lora().pairs().map(|(site, _)| element * size(site));
-        let tables = adapter.lora().tables().map(|(_, table)| 4 * table.data().len());
-        matrices.chain(tables).sum()
+        let matrices = source.ranks().into_iter().map(|(site, _)| element * size(site));
+        let tables = 4 * source.config().saved.len() * size(network.decoder().head().weight);
+        matrices.sum::<usize>() + tables
     }
 
-    fn of(network: &Network, adapter: &Adapter, form: Form, matrices: Matrices) -> Self {
-        let tables = adapter.lora().tables().map(|(saved, table)| (saved, table.clone())).collect();
-        let numbers = Numbers { form, id: adapter.id() };
-        let base = Fingerprint::of(network);
+    fn of(network: &Network, source: &Source<'_>, form: Form, matrices: Matrices) -> Self {
+        let numbers = Numbers { form, id: source.id() };
+        let (base, tables) = (Fingerprint::of(network), source.tables());
         Self(Arc::new(Generation { numbers, base, matrices, tables }))
     }
 
@@ -262,6 +334,34 @@ impl Lease {
     /// The table that takes the place of the base model's.
     pub(crate) fn table(&self, saved: Saved) -> Option<&Table> {
         self.0.tables.get(&saved)
+    }
+}
+
+/// Lists the layers that an adapter changes and their ranks, those together that read the same rows.
+fn groups(network: &Network, source: &Source<'_>) -> Vec<Vec<(Param, usize)>> {
+    let ranks: BTreeMap<Param, usize> = source.ranks().into_iter().collect();
+    let changed = |linear: &Linear| Some((linear.weight, *ranks.get(&linear.weight)?));
+    let groups = network.decoder().linears_by_input().into_iter();
+    let groups = groups.map(|together| together.iter().filter_map(changed).collect());
+    groups.filter(|together: &Vec<_>| !together.is_empty()).collect()
+}
+
+/// Takes room for what lowers the rows that a group reads and then what raises them at each of its layers,
+/// group by group.
+fn packing(
+    network: &Network,
+    groups: &[Vec<(Param, usize)>],
+    precision: AdapterPrecision,
+) -> Packing {
+    let sizes = groups.iter().flat_map(|together| {
+        let [_, width] = network.sizes(together[0].0);
+        let down = [width, together.iter().map(|(_, rank)| rank).sum()];
+        let ups = together.iter().map(|&(site, rank)| [rank, network.sizes(site)[0]]);
+        std::iter::once(down).chain(ups)
+    });
+    match precision {
+        AdapterPrecision::F32 => Packing::new(sizes),
+        AdapterPrecision::Bf16 => Packing::new_bf16(sizes),
     }
 }
 

@@ -17,6 +17,7 @@ mod columns;
 mod element;
 mod out;
 mod pack;
+mod packing;
 mod thin;
 mod tile;
 
@@ -24,7 +25,7 @@ use std::ops::Range;
 
 use crate::{
     isa::Isa,
-    room::{Fixed, Movable, Room, gather},
+    room::{Fixed, Room},
     scratch,
     threads::each,
     weight::{Halves, Shared},
@@ -38,6 +39,8 @@ pub(crate) use tile::dots_pairs;
 
 pub(crate) use out::{Block, Out};
 pub(crate) use tile::{Left, prefetch};
+
+pub use packing::Packing;
 
 use out::Part;
 use pack::pack_right;
@@ -151,20 +154,6 @@ impl Packed {
         Self(Kept::Rounded(Halves::new(b.into())))
     }
 
-    /// Moves matrices into one piece of memory, which goes when the last of them goes: an allocator would
-    /// keep what lies between small ones that it still lends.
-    pub fn gather<'a>(matrices: impl IntoIterator<Item = &'a mut Self>) {
-        gather(matrices.into_iter().map(Self::panels_mut).collect());
-    }
-
-    fn panels_mut(&mut self) -> &mut dyn Movable {
-        match &mut self.0 {
-            Kept::Whole(packed) => &mut packed.panels,
-            Kept::Half(packed) | Kept::Rounded(Halves::Stored(packed)) => &mut packed.panels,
-            Kept::Rounded(Halves::Dotted(packed)) => &mut packed.panels,
-        }
-    }
-
     /// Returns the number of rows of the matrix packed: the inner dimension of products.
     pub const fn rows(&self) -> usize {
         self.sizes()[0]
@@ -222,7 +211,17 @@ pub(crate) struct PackedOf<E: Element> {
 
 impl<E: Element> PackedOf<E> {
     pub(crate) fn new(b: Right<'_>) -> Self {
-        Self::with_width(b, Shape::of(Isa::best()).fit(b.sizes()[1]))
+        Self::with_width(b, Self::fit(b.sizes()))
+    }
+
+    /// The width of panels that suits a matrix.
+    fn fit([_, cols]: [usize; 2]) -> usize {
+        Shape::of(Isa::best()).fit(cols)
+    }
+
+    /// How many elements a matrix takes in panels of a width.
+    const fn len([rows, cols]: [usize; 2], width: usize) -> usize {
+        cols.div_ceil(width) * width * rows.div_ceil(E::STEP)
     }
 
     /// Packs `b` in panels as wide as a tile, for [`multiply_part`](Self::multiply_part).
@@ -233,7 +232,7 @@ impl<E: Element> PackedOf<E> {
     fn with_width(b: Right<'_>, width: usize) -> Self {
         let isa = Isa::best();
         let [rows, cols] = b.sizes();
-        let mut panels = Room::new(cols.div_ceil(width) * width * rows.div_ceil(E::STEP));
+        let mut panels = Room::new(Self::len([rows, cols], width));
         pack_right(&mut panels, b, 0..rows, 0..cols, width);
         Self { panels: Fixed::Own(panels), rows, cols, width, isa }
     }

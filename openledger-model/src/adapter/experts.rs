@@ -18,6 +18,7 @@
 use std::collections::BTreeMap;
 
 use openledger_core::{Error, Result};
+use openledger_kernels::Storage;
 
 use super::{
     LoraConfig, Selection, Targets,
@@ -140,7 +141,7 @@ struct Layer<'a> {
 pub(super) fn split(
     network: &Network,
     places: &[Place],
-    tensors: &mut BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: &mut BTreeMap<String, (Vec<usize>, Storage)>,
 ) -> Result<()> {
     // By the module of all experts and whether it is the last of the two: how many, and the rank.
     let mut groups: BTreeMap<(&str, bool), Vec<Layer<'_>>> = BTreeMap::new();
@@ -169,7 +170,7 @@ pub(super) fn split(
             let (shape, data) = tensors.remove(&name).ok_or_else(|| {
                 Error::invalid(format!("the adapter lacks the tensor `{name}` that it targets"))
             })?;
-            Ok(NamedTensor { name, shape, data })
+            Ok(NamedTensor { name, shape, data: data.to_vec() })
         };
         let (a, b) = (take("A")?, take("B")?);
         let experts = count.saturating_mul(rank);
@@ -203,8 +204,12 @@ pub(super) fn split(
                 .flat_map(|row| (0..rank).map(move |column| row * experts + column * count + index))
                 .map(|at| b.data[at])
                 .collect();
-            tensors.insert(own(index, leaf, "A"), (vec![rank, width], of_a.to_vec()));
-            tensors.insert(own(index, leaf, "B"), (vec![rows.len(), rank], of_b));
+            tensors.insert(
+                own(index, leaf, "A"),
+                (vec![rank, width], Storage::F32(of_a.to_vec().into())),
+            );
+            tensors
+                .insert(own(index, leaf, "B"), (vec![rows.len(), rank], Storage::F32(of_b.into())));
         }
     }
     Ok(())

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use openledger_core::{Error, Result};
+use bytes::Bytes;
+use openledger_core::Result;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use safetensors::Dtype;
 
 use super::{
-    AdapterFiles, Direction, LoraConfig, Pair, Part, Saved, Table, experts, pair, targets::module,
+    AdapterFiles, Direction, LoraConfig, Pair, Part, Saved, Table, pair, stored::StoredLora,
+    targets::module,
 };
-use crate::{
-    NamedTensor, Network, Param,
-    random::symmetric,
-    weights::{read_safetensors, write_safetensors},
-};
+use crate::{Network, Param, random::symmetric, weights::write_safetensors};
 
 /// The matrices of an adapter, by the linear layer they belong to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,65 +164,22 @@ impl Lora {
     /// [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) naming the first tensor or target
     /// that does not fit the network.
     pub fn from_safetensors(network: &Network, config: &LoraConfig, bytes: &[u8]) -> Result<Self> {
-        let mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)> = read_safetensors(bytes)?
-            .into_iter()
-            .map(|NamedTensor { name, shape, data }| (name, (shape, data)))
-            .collect();
-        let places = config.places(network)?;
-        experts::split(network, &places, &mut tensors)?;
-        let mut take = |name: &str, expected: &[usize]| {
-            let (shape, data) = tensors.remove(name).ok_or_else(|| {
-                Error::invalid(format!("the adapter lacks the tensor `{name}` that it targets"))
-            })?;
-            if shape != expected {
-                return Err(Error::invalid(format!(
-                    "the adapter's tensor `{name}` is {shape:?}, this model and rank ask for {expected:?}"
-                )));
-            }
-            Ok(data)
-        };
-        let mut lora = Self::default();
-        for place in places {
-            let [out, width] = network.sizes(place.site);
-            let [a, b] = Self::names(network, place.site);
-            let pair = Pair {
-                a: take(&a, &[place.rank, width])?,
-                b: take(&b, &[out, place.rank])?,
-                rank: place.rank,
-                scale: place.scale,
-                magnitude: match config.dora {
-                    true => Some(take(&magnitude(network, place.site), &[out])?),
-                    false => None,
-                },
-            };
-            lora.pairs.insert(place.site, pair);
-        }
-        for &saved in &config.saved {
-            let sizes = network.sizes(place(network, saved));
-            let data = take(&table(saved), &sizes)?;
-            lora.tables.insert(saved, Table::new(data, sizes[1]));
-        }
-        match tensors.into_keys().next() {
-            None => Ok(lora),
-            Some(name) => Err(Error::invalid(format!(
-                "the adapter's tensor `{name}` belongs to no layer that its configuration targets"
-            ))),
-        }
+        Ok(StoredLora::open(network, config, &Bytes::copy_from_slice(bytes))?.load())
     }
 }
 
 /// The base model's tensor that a table takes the place of.
-fn place(network: &Network, saved: Saved) -> Param {
+pub(super) fn place(network: &Network, saved: Saved) -> Param {
     match saved {
         Saved::Embedding => network.decoder().embedding,
         Saved::Head => network.decoder().head().weight,
     }
 }
 
-fn table(saved: Saved) -> String {
+pub(super) fn table(saved: Saved) -> String {
     format!("base_model.model.{}.weight", saved.module())
 }
 
-fn magnitude(network: &Network, site: Param) -> String {
+pub(super) fn magnitude(network: &Network, site: Param) -> String {
     format!("base_model.model.{}.lora_magnitude_vector", module(network, site))
 }

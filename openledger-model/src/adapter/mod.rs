@@ -17,6 +17,7 @@ mod lora;
 mod pair;
 mod pattern;
 mod pissa;
+mod stored;
 mod svd;
 mod table;
 mod targets;
@@ -29,6 +30,7 @@ pub use files::AdapterFiles;
 pub use lora::Lora;
 pub use pair::{Direction, Pair, Part};
 pub use pattern::Patterns;
+pub use stored::StoredAdapter;
 pub use table::Table;
 pub use targets::{Selection, Targets};
 
@@ -55,17 +57,7 @@ impl Adapter {
     /// that is not there yet; [`ErrorKind::Invalid`](openledger_core::ErrorKind::Invalid) naming the
     /// first tensor or target that does not fit the model.
     pub fn load(network: &Network, files: &AdapterFiles) -> Result<Self> {
-        let config = LoraConfig::parse(&files.config)?;
-        let lora = Lora::from_safetensors(network, &config, &files.weights)?;
-        let config = config.per_expert(network)?;
-        let (config, lora) = match config.start {
-            Start::Zero => (config, lora),
-            Start::Pissa => {
-                let start = Lora::pissa_start(network, &config)?;
-                (config.without_pissa()?, lora.without_pissa(&start)?)
-            }
-        };
-        Ok(Self { id: files.id(), config, lora })
+        Ok(StoredAdapter::open(network, files)?.load())
     }
 
     /// Returns the hash of the adapter's files.

@@ -80,8 +80,8 @@ impl Pair {
         Some(Direction { factors, inverse })
     }
 
-    /// Returns the weight at `site` with the matrices in it.
-    pub(super) fn merged(&self, network: &Network, site: Param) -> Vec<f32> {
+    /// Returns the weight at `site` with the matrices in it, as [`Lora::merged`](super::Lora::merged) does.
+    pub fn merged(&self, network: &Network, site: Param) -> Vec<f32> {
         let [out, width] = network.sizes(site);
         let mut merged = Vec::with_capacity(out * width);
         let direction = self.direction(network, site);

@@ -12,9 +12,7 @@ use bytes::Bytes;
 use openledger_core::{Error, ErrorKind, Result};
 use openledger_kernels::{Arithmetic, Into, Mat, Precision, Storage, Weight};
 
-pub(crate) use self::safetensors::{Found, read_safetensors, write_safetensors};
-
-use self::safetensors::find_tensors;
+pub(crate) use self::safetensors::{Found, find_tensors, write_safetensors};
 
 /// Names one tensor of a [`Weights`]; as the weight of a linear layer, also the place for adapters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -24,7 +24,7 @@ impl From<NamedTensor> for Found {
 }
 
 /// Finds the tensors of a safetensors file by ascending name, and copies none that lies aligned.
-pub(super) fn find_tensors(file: &Bytes) -> Result<Vec<Found>> {
+pub(crate) fn find_tensors(file: &Bytes) -> Result<Vec<Found>> {
     let tensors = SafeTensors::deserialize(file)
         .map_err(|e| Error::corrupt("not a whole safetensors file").with_source(e))?;
     let mut found: Vec<Found> = tensors
@@ -51,15 +51,6 @@ pub(super) fn find_tensors(file: &Bytes) -> Result<Vec<Found>> {
         .collect::<Result<_>>()?;
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
-}
-
-/// Reads the tensors of a safetensors file as `f32`, by ascending name.
-pub(crate) fn read_safetensors(bytes: &[u8]) -> Result<Vec<NamedTensor>> {
-    let found = find_tensors(&Bytes::copy_from_slice(bytes))?;
-    Ok(found
-        .into_iter()
-        .map(|Found { name, shape, storage }| NamedTensor { name, shape, data: storage.to_vec() })
-        .collect())
 }
 
 /// Writes tensors as a safetensors file, as they are or rounded to the nearest `bf16`.

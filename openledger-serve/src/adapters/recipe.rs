@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use openledger_core::{AdapterId, Error, ErrorKind, Result};
-use openledger_model::{Adapter, AdapterFiles, Combine, Lora, LoraConfig, Network};
+use openledger_model::{Adapter, AdapterFiles, Combine, Lora, LoraConfig, Network, StoredAdapter};
 
 use super::{AdapterOptions, tier::Kept};
-use crate::{AdapterPrecision, Lease};
+use crate::{AdapterPrecision, Lease, lease::Source};
 
 /// An adapter in memory.
 #[derive(Clone, Debug)]
@@ -56,16 +56,38 @@ impl Material {
         }
     }
 
-    fn load(&self, network: &Network, limits: Limits) -> Result<Arc<Adapter>> {
+    fn open(&self, network: &Network, limits: Limits) -> Result<Opened> {
         match self {
             Self::Files(_, files) => {
                 // Ranks are known before any matrix is.
                 let config = LoraConfig::parse(&files.config)?;
                 let others = config.rank_pattern.0.iter().map(|(_, rank)| *rank);
                 limits.check_rank(others.chain([config.rank]).max().unwrap_or(0))?;
-                Adapter::load(network, files).map(Arc::new)
+                StoredAdapter::open(network, files).map(Opened::Stored)
             }
-            Self::Adapter(adapter) => Ok(Arc::clone(adapter)),
+            Self::Adapter(adapter) => Ok(Opened::Whole(Arc::clone(adapter))),
+        }
+    }
+}
+
+/// An adapter that fits the network, its matrices in memory or not.
+enum Opened {
+    Stored(StoredAdapter),
+    Whole(Arc<Adapter>),
+}
+
+impl Opened {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Self::Stored(adapter) => Source::Stored(adapter),
+            Self::Whole(adapter) => Source::Whole(adapter),
+        }
+    }
+
+    fn load(self) -> Arc<Adapter> {
+        match self {
+            Self::Stored(adapter) => Arc::new(adapter.load()),
+            Self::Whole(adapter) => adapter,
         }
     }
 }
@@ -91,7 +113,7 @@ impl Recipe {
     /// # Errors
     /// Those of [`Adapter::load`] and [`Combine::adapters`]; [`ErrorKind::Limit`].
     pub(super) fn prepare(&self, network: &Network, limits: Limits) -> Result<Ready, Unfit> {
-        self.make(network, limits, &|adapter| Ready::new(network, adapter, limits))
+        self.make(network, limits, &|source| Ready::new(network, source, limits))
     }
 
     /// Makes a merged copy, if `room` says that there is some for so many bytes: it reads all of the base that
@@ -105,10 +127,10 @@ impl Recipe {
         limits: Limits,
         room: &dyn Fn(u64) -> Result<()>,
     ) -> Result<Ready, Unfit> {
-        self.make(network, limits, &|adapter| {
-            let ranks = limits.ranks(adapter)?;
-            room(Lease::merged_bytes(network, adapter) as u64)?;
-            Ok(Ready { lease: Lease::merged(network, adapter)?, ranks })
+        self.make(network, limits, &|source| {
+            let ranks = limits.ranks(source)?;
+            room(Lease::merged_bytes(network, source) as u64)?;
+            Ok(Ready { lease: Lease::merged_of(network, source)?, ranks })
         })
     }
 
@@ -116,36 +138,36 @@ impl Recipe {
         &self,
         network: &Network,
         limits: Limits,
-        ready: &dyn Fn(&Adapter) -> Result<Ready>,
+        ready: &dyn Fn(&Source<'_>) -> Result<Ready>,
     ) -> Result<Ready, Unfit> {
-        let load = |part: &Material| {
+        let open = |part: &Material| {
             let unfit = |error| Unfit { error, part: Some(part.id()) };
-            part.load(network, limits).map_err(unfit)
+            part.open(network, limits).map_err(unfit)
         };
         match self {
             Self::One(material) => {
                 let unfit = |error| Unfit { error, part: Some(material.id()) };
-                ready(&*load(material)?).map_err(unfit)
+                ready(&open(material)?.source()).map_err(unfit)
             }
             Self::Several(combine, parts) => {
                 let unfit = |error| Unfit { error, part: None };
                 let parts = parts
                     .iter()
-                    .map(|(part, coefficient)| Ok((load(part)?, *coefficient)))
+                    .map(|(part, coefficient)| Ok((open(part)?.load(), *coefficient)))
                     .collect::<Result<Vec<(Arc<Adapter>, f64)>, Unfit>>()?;
                 let parts: Vec<(&Adapter, f64)> =
                     parts.iter().map(|(part, coefficient)| (&**part, *coefficient)).collect();
                 let composed = combine.adapters(network, &parts).map_err(unfit)?;
-                ready(&composed.adapter).map_err(unfit)
+                ready(&Source::Whole(&composed.adapter)).map_err(unfit)
             }
         }
     }
 }
 
 impl Ready {
-    fn new(network: &Network, adapter: &Adapter, limits: Limits) -> Result<Self> {
-        let ranks = limits.ranks(adapter)?;
-        let lease = Lease::with_precision(network, adapter, limits.precision);
+    fn new(network: &Network, source: &Source<'_>, limits: Limits) -> Result<Self> {
+        let ranks = limits.ranks(source)?;
+        let lease = Lease::of_pairs(network, source, limits.precision);
         limits.check_bytes(lease.bytes() as u64)?;
         Ok(Self { lease, ranks })
     }
@@ -159,8 +181,8 @@ impl Limits {
     }
 
     /// Lists the different ranks of an adapter, ascending, if all are allowed.
-    fn ranks(self, adapter: &Adapter) -> Result<Arc<[usize]>> {
-        let mut ranks: Vec<usize> = adapter.lora().pairs().map(|(_, pair)| pair.rank).collect();
+    fn ranks(self, source: &Source<'_>) -> Result<Arc<[usize]>> {
+        let mut ranks: Vec<usize> = source.ranks().into_iter().map(|(_, rank)| rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
         self.check_rank(ranks.last().copied().unwrap_or(0))?;
