@@ -86,7 +86,11 @@ const MAX_KEYS: u64 = 1 << 20;
 /// How long answers under way are waited for at the end.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// Arenas of the C library's allocator: threads that read requests and adapters come and go.
+const ARENAS: u8 = 2;
+
 fn main() {
+    openledger_kernels::limit_arenas(ARENAS);
     if let Err(error) = run(&Options::parse()) {
         openledger_examples::exit(&error);
     }

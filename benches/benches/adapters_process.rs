@@ -53,6 +53,8 @@ fn main() {
         println!("adapters_process: skipped, it wants the folders of a model and of adapters");
         return;
     };
+    // As the example `serve` does.
+    openledger_kernels::limit_arenas(2);
     let questions = rest.first().map_or(3_000, |n| n.parse().unwrap());
     // One thread computes; the other is left to loading, as on a server with more.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod arenas;
 mod attention;
 mod exp;
 mod gemm;
@@ -18,6 +19,7 @@ mod threads;
 mod weight;
 
 pub use activation::{sigmoid, softmax, swiglu, swiglu_backward};
+pub use arenas::limit_arenas;
 pub use attention::{Causal, Heads};
 pub use exp::{ln, pow};
 pub use gemm::{Into, Mat, Packed, Packing, gemm, gemm_packed};

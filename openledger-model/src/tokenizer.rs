@@ -15,6 +15,10 @@ use tokenizers::{
 const BOS: &str = "<s>";
 const EOS: &str = "</s>";
 
+/// Bytes a token that most texts have, or fewer; and tokens of a word that is cut.
+const BYTES: usize = 4;
+const CUT: usize = 16;
+
 /// A tokenizer in Hugging Face's `tokenizer.json` format.
 #[derive(Clone, Debug)]
 pub struct Tokenizer(tokenizers::Tokenizer);
@@ -97,6 +101,39 @@ impl Tokenizer {
             .encode_fast(text, begins)
             .map_err(|e| Error::invalid("the tokenizer cannot spell the text").with_source(e))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Whether `text` is so long that it surely has more than `most` tokens; where it does not say so, only
+    /// [`encode`](Self::encode) tells.
+    ///
+    /// Encoding takes hundreds of times the memory of a text: ask this first of one that may be megabytes.
+    /// It encodes no more of it than shows the answer, and nothing of what has at most four bytes for each of
+    /// so many tokens.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    ///
+    /// # Examples
+    /// ```
+    /// use openledger_model::testing;
+    ///
+    /// let model = testing::tiny(1)?;
+    /// assert!(!model.tokenizer().surely_exceeds("a short text", 512)?);
+    /// assert!(model.tokenizer().surely_exceeds(&"a long text ".repeat(100_000), 512)?);
+    /// # Ok::<(), openledger_core::Error>(())
+    /// ```
+    pub fn surely_exceeds(&self, text: &str, most: usize) -> Result<bool> {
+        // Where a text is cut, a word of it may take more tokens than it does whole.
+        let shown = most.saturating_add(most / 16).saturating_add(CUT);
+        let mut bytes = most.saturating_mul(BYTES).max(BYTES);
+        while bytes < text.len() {
+            let start = &text[..text.floor_char_boundary(bytes)];
+            if self.encode(start, false)?.len() > shown {
+                return Ok(true);
+            }
+            bytes = bytes.saturating_mul(2);
+        }
+        Ok(false)
     }
 
     /// Splits `text` into tokens, adding none, and says which bytes of `text` each comes from.

@@ -27,6 +27,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn no_text_is_said_to_exceed_what_it_does_not(
+        words in prop::collection::vec("[a-e]{1,12}|the cat|猫| ", 0..200), most in 0usize..60,
+    ) {
+        let tokenizer = Tokenizer::train(&corpus(), 300).unwrap();
+        let text = words.join(" ");
+        let tokens = tokenizer.encode(&text, false).unwrap().len();
+        let exceeds = tokenizer.surely_exceeds(&text, most).unwrap();
+        prop_assert!(!exceeds || tokens > most, "{} tokens, {most}", tokens);
+        // Few of its tokens are as long as eight bytes.
+        prop_assert!(exceeds || text.len() <= 8 * most + 200, "{} bytes, {most}", text.len());
+    }
+
+    #[test]
     fn any_text_survives_tokens_and_their_stream(text in "\\PC{0,40}") {
         let tokenizer = Tokenizer::train(&corpus(), 300).unwrap();
         let tokens = tokenizer.encode(&text, true).unwrap();

@@ -3,6 +3,7 @@
 use openledger_model::{Chat, ChatTemplate};
 use openledger_serve::Question;
 
+use super::too_long;
 use crate::{
     desk::Desk,
     error::Failure,
@@ -28,7 +29,7 @@ impl Prompted {
         ground: Option<&Ground>,
     ) -> Result<Self, Failure> {
         let tokenizer = desk.subject.model.tokenizer();
-        let tokens = tokens(desk, prompt)?;
+        let tokens = tokens(desk, prompt, "prompt")?;
         let Some(ground) = ground else { return Ok(Self { tokens, question: None }) };
         let begins = tokenizer.encode("", true)?;
         let at = begins.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
@@ -52,6 +53,7 @@ impl Prompted {
             template.prompt(chat, now).map_err(|e| Failure::from(e).with_param("messages"))
         };
         let text = render(chat)?;
+        check(desk, &text, "messages")?;
         // The template has written what begins a text.
         let Some(ground) = ground else {
             return Ok(Self { tokens: tokenizer.encode(&text, false)?, question: None });
@@ -82,18 +84,32 @@ impl Prompted {
     }
 }
 
-/// Turns a prompt into tokens, with what begins a text.
-pub(crate) fn tokens(desk: &Desk, prompt: Prompt) -> Result<Vec<u32>, Failure> {
+/// Refuses a text that the model cannot hold, before all of it is split: that would take hundreds of times
+/// its memory.
+fn check(desk: &Desk, text: &str, field: &str) -> Result<(), Failure> {
+    let model = &desk.subject.model;
+    let holds = model.network().decoder().max_positions();
+    match model.tokenizer().surely_exceeds(text, holds)? {
+        true => Err(too_long(&format!("more than {holds}"), holds).with_param(field)),
+        false => Ok(()),
+    }
+}
+
+/// Turns the prompt of a field into tokens, with what begins a text.
+pub(crate) fn tokens(desk: &Desk, prompt: Prompt, field: &str) -> Result<Vec<u32>, Failure> {
     let model = &desk.subject.model;
     let tokens = match prompt {
-        Prompt::Text(text) => model.tokenizer().encode(&text, true)?,
+        Prompt::Text(text) => {
+            check(desk, &text, field)?;
+            model.tokenizer().encode(&text, true)?
+        }
         Prompt::Tokens(tokens) => {
             model.network().check_tokens(&tokens)?;
             tokens
         }
     };
     match tokens.is_empty() {
-        true => Err(Failure::field("prompt", "`prompt` has no tokens")),
+        true => Err(Failure::field(field, format!("`{field}` has no tokens"))),
         false => Ok(tokens),
     }
 }

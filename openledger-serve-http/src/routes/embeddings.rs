@@ -84,8 +84,8 @@ fn read(desk: &Desk, body: &[u8]) -> Result<Wanted, Failure> {
         Some("base64") => true,
         Some(_) => return Err(fields.wrong("encoding_format", "is not `float` or `base64`")),
     };
-    let texts =
-        texts.into_iter().map(|text| answer::tokens(desk, text)).collect::<Result<_, _>>()?;
+    let texts = texts.into_iter().map(|text| answer::tokens(desk, text, "input"));
+    let texts = texts.collect::<Result<_, _>>()?;
     Ok(Wanted { model, texts, packed })
 }
 

@@ -84,6 +84,25 @@ async fn a_chat_may_be_as_long_as_the_model_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn megabytes_of_text_are_refused_before_they_are_split() {
+    let address = serve(Script::saying(&["x"]).api()).await;
+    let text = "a word ".repeat(500_000);
+    let messages = json!([{"role": "user", "content": text}]);
+    for (path, field, asked) in [
+        ("/v1/completions", "prompt", json!({"model": BASE, "prompt": text})),
+        ("/v1/chat/completions", "messages", json!({"model": BASE, "messages": messages})),
+        ("/v1/embeddings", "input", json!({"model": BASE, "input": [text]})),
+    ] {
+        let answer = post(address, path, &asked.to_string()).await;
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status, &error["param"]), (400, &json!(field)));
+        // Of what is split to its end the number of tokens is told.
+        assert_eq!(error["message"], "the prompt has more than 512 tokens, the model holds 512");
+        assert_eq!(error["code"], "context_length_exceeded");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn probabilities_come_in_the_shape_of_each_route() {
     let script = Script::new(|| {
         let told = Logprobs::new(-0.5, vec![(65, -0.5), (66, f32::NEG_INFINITY)]);
