@@ -57,6 +57,9 @@ struct Options {
     /// Answers that are written at a time.
     #[arg(long, default_value_t = 32)]
     running: usize,
+    /// Memory for keys and values, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    cache_mib: usize,
     /// Keys and values in eight bits: room for nearly four times the tokens.
     #[arg(long)]
     cache_in_eight_bits: bool,
@@ -104,6 +107,7 @@ fn run(options: &Options) -> Result<()> {
     let model = Arc::new(open(options)?);
     let engine_options = EngineOptions::default()
         .with_max_running(options.running)
+        .with_cache_bytes(options.cache_mib.saturating_mul(1 << 20))
         .with_cache_in_eight_bits(options.cache_in_eight_bits)
         .with_draft_tokens(options.draft);
     let engine = Engine::start(Arc::clone(&model), engine_options)?;
