@@ -221,10 +221,17 @@ fn connector() -> Result<Connector> {
     Ok(HttpConnector::new())
 }
 
+/// Trusts what the system does, which a company may have added to, or `SSL_CERT_FILE` names; where there is
+/// no such list, Mozilla's.
 #[cfg(feature = "tls")]
 fn connector() -> Result<Connector> {
-    let builder = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls_graviola::default_provider())
-        .map_err(|e| Error::new(ErrorKind::Unsupported, "no TLS").with_source(e))?;
+    let provider = rustls_graviola::default_provider;
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let builder = match builder.with_provider_and_native_roots(provider()) {
+        Ok(builder) => builder,
+        Err(_) => hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider())
+            .map_err(|e| Error::new(ErrorKind::Unsupported, "no TLS").with_source(e))?,
+    };
     Ok(builder.https_or_http().enable_http1().build())
 }

@@ -1,6 +1,8 @@
 //! A hub on loopback, by behaviour.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+#[cfg(feature = "tls")]
+mod https;
 mod server;
 
 use std::{

@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Peers;
-use crate::shell::{Result, output, root};
+use crate::{
+    server::Server,
+    shell::{Result, cargo, output, root},
+};
 
 const PACKAGE: &str = "huggingface_hub==2.4.0";
+const TRUSTME: &str = "trustme==1.2.1";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const REPO: &str = "owner/name";
 const FILES: [(&str, &[u8]); 3] = [
@@ -29,7 +33,8 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
     let python = peers.python(PACKAGE, "hf")?.with_file_name("python");
     let cache = peers.scratch("hub")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let port = listener.local_addr()?.port();
+    let url = format!("http://127.0.0.1:{port}");
     // It serves until this program ends. Connections are kept open, so each has a thread.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -66,7 +71,41 @@ pub(super) fn check(peers: &Peers) -> Result<String> {
             return Err(format!("{name} differs").into());
         }
     }
-    Ok(format!("{} files found there as downloaded here, and here as there", FILES.len()))
+    over_https(peers, &cache, port)?;
+    let count = FILES.len();
+    Ok(format!("{count} files found there as downloaded here, and here as there; over TLS, too"))
+}
+
+/// Downloads through TLS, from a server that the system trusts and from the same when it does not.
+fn over_https(peers: &Peers, folder: &Path, port: u16) -> Result {
+    let python = peers.python_packages("tls", &[TRUSTME])?;
+    let mut relay = Command::new(python);
+    relay.arg(root().join("xtask/peers/tls.py")).arg(port.to_string()).arg(folder);
+    let relay = Server::start(&mut relay)?;
+    let endpoint = format!("https://localhost:{}", relay.address().port());
+    for (roots, test) in [
+        ("ca.pem", "a_model_comes_from_whom_the_system_trusts"),
+        ("other.pem", "nothing_comes_from_whom_nobody_vouches_for"),
+    ] {
+        let mut cargo = cargo();
+        cargo.args([
+            "test",
+            "--quiet",
+            "-p",
+            "openledger-hub",
+            "--features",
+            "tls",
+            "--test",
+            "it",
+        ]);
+        cargo.args(["--", "--ignored", "--exact", &format!("https::{test}")]);
+        cargo.env("SSL_CERT_FILE", folder.join(roots)).env_remove("SSL_CERT_DIR");
+        let said = output(cargo.env("HF_ENDPOINT", &endpoint))?;
+        if !said.contains("1 passed") {
+            return Err(format!("`{test}` was not run: {said}").into());
+        }
+    }
+    Ok(())
 }
 
 /// Lets Python download from the same hub.
