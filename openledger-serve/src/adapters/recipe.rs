@@ -63,7 +63,7 @@ impl Material {
                 let config = LoraConfig::parse(&files.config)?;
                 let others = config.rank_pattern.0.iter().map(|(_, rank)| *rank);
                 limits.check_rank(others.chain([config.rank]).max().unwrap_or(0))?;
-                StoredAdapter::open(network, files).map(Opened::Stored)
+                Ok(Opened::Stored(Box::new(StoredAdapter::open(network, files)?)))
             }
             Self::Adapter(adapter) => Ok(Opened::Whole(Arc::clone(adapter))),
         }
@@ -72,7 +72,7 @@ impl Material {
 
 /// An adapter that fits the network, its matrices in memory or not.
 enum Opened {
-    Stored(StoredAdapter),
+    Stored(Box<StoredAdapter>),
     Whole(Arc<Adapter>),
 }
 
