@@ -221,17 +221,28 @@ fn connector() -> Result<Connector> {
     Ok(HttpConnector::new())
 }
 
-/// Trusts what the system does, which a company may have added to, or `SSL_CERT_FILE` names; where there is
-/// no such list, Mozilla's.
+/// Trusts what the system does, which a company may have added to, or what `SSL_CERT_FILE` or `SSL_CERT_DIR`
+/// names; where there is no such list, Mozilla's. It is read once for a process.
 #[cfg(feature = "tls")]
 fn connector() -> Result<Connector> {
+    static KNOWN: std::sync::OnceLock<Connector> = std::sync::OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
     let provider = rustls_graviola::default_provider;
-    let builder = hyper_rustls::HttpsConnectorBuilder::new();
-    let builder = match builder.with_provider_and_native_roots(provider()) {
+    let builder = hyper_rustls::HttpsConnectorBuilder::new;
+    let builder = match builder().with_provider_and_native_roots(provider()) {
         Ok(builder) => builder,
-        Err(_) => hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider())
-            .map_err(|e| Error::new(ErrorKind::Unsupported, "no TLS").with_source(e))?,
+        Err(e) => {
+            let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+            if named.iter().any(Option::is_some) {
+                let message = "no certificates where `SSL_CERT_FILE` or `SSL_CERT_DIR` points";
+                return Err(Error::invalid(message).with_source(e));
+            }
+            builder()
+                .with_provider_and_webpki_roots(provider())
+                .map_err(|e| Error::new(ErrorKind::Unsupported, "no TLS").with_source(e))?
+        }
     };
-    Ok(builder.https_or_http().enable_http1().build())
+    Ok(KNOWN.get_or_init(|| builder.https_or_http().enable_http1().build()).clone())
 }

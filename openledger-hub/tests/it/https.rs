@@ -30,3 +30,12 @@ async fn nothing_comes_from_whom_nobody_vouches_for() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.report().contains("UnknownIssuer"), "{}", error.report());
 }
+
+#[test]
+#[ignore = "wants an environment: `cargo xtask peers hub`"]
+fn no_other_list_takes_the_place_of_one_that_is_not_there() {
+    let cache = tempfile::tempdir().unwrap();
+    let error = Hub::new(HubOptions::new(cache.path())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
+}

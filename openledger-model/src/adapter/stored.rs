@@ -40,12 +40,13 @@ pub struct StoredAdapter {
 #[derive(Debug)]
 enum Matrices {
     Stored(StoredLora),
-    /// Those that come of more than one tensor each.
+    /// Those that are computed of the base first.
     Whole(Lora),
 }
 
 impl StoredAdapter {
-    /// Checks `files` against `network`; reads no matrix, unless it has to be computed first (`PiSSA`).
+    /// Checks `files` against `network`. Matrices are read here and kept in `f32` only where they are not one
+    /// tensor each: of a `PiSSA` adapter, and of tensors for all experts at once.
     ///
     /// # Errors
     /// Those of [`Adapter::load`], all of them.
@@ -76,10 +77,7 @@ impl StoredAdapter {
 
     /// Lists the layers that have matrices, ascending, and their ranks.
     pub fn ranks(&self) -> impl Iterator<Item = (Param, usize)> {
-        let (stored, whole) = match &self.matrices {
-            Matrices::Stored(lora) => (Some(lora), None),
-            Matrices::Whole(lora) => (None, Some(lora)),
-        };
+        let (stored, whole) = self.matrices.either();
         let stored = stored.into_iter().flat_map(|lora| &lora.pairs);
         let whole = whole.into_iter().flat_map(Lora::pairs);
         stored.map(|(site, pair)| (*site, pair.rank)).chain(whole.map(|(s, pair)| (s, pair.rank)))
@@ -95,10 +93,7 @@ impl StoredAdapter {
 
     /// Lists the tables: embeddings, then head.
     pub fn tables(&self) -> impl Iterator<Item = (Saved, Table)> {
-        let (stored, whole) = match &self.matrices {
-            Matrices::Stored(lora) => (Some(lora), None),
-            Matrices::Whole(lora) => (None, Some(lora)),
-        };
+        let (stored, whole) = self.matrices.either();
         let stored = stored.into_iter().flat_map(StoredLora::tables);
         let whole = whole.into_iter().flat_map(Lora::tables);
         stored.chain(whole.map(|(saved, table)| (saved, table.clone())))
@@ -111,6 +106,15 @@ impl StoredAdapter {
             Matrices::Whole(lora) => lora,
         };
         Adapter { id: self.id, config: self.config, lora }
+    }
+}
+
+impl Matrices {
+    const fn either(&self) -> (Option<&StoredLora>, Option<&Lora>) {
+        match self {
+            Self::Stored(lora) => (Some(lora), None),
+            Self::Whole(lora) => (None, Some(lora)),
+        }
     }
 }
 

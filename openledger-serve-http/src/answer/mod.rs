@@ -90,10 +90,12 @@ fn check(desk: &Desk, settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is said of a prompt of so many tokens.
-fn too_long(tokens: &str, holds: usize) -> Failure {
-    let message = format!("the prompt has {tokens} tokens, the model holds {holds}");
-    Failure::new(StatusCode::BAD_REQUEST, message).with_code("context_length_exceeded")
+/// What is said of a field with so many tokens.
+fn too_long(field: &str, tokens: &str, holds: usize) -> Failure {
+    let what = if field == "input" { "text" } else { "prompt" };
+    let message = format!("the {what} has {tokens} tokens, the model holds {holds}");
+    let failure = Failure::new(StatusCode::BAD_REQUEST, message);
+    failure.with_code("context_length_exceeded").with_param(field)
 }
 
 /// Asks for every answer.
@@ -112,7 +114,7 @@ pub(crate) async fn start(
     for Prompted { tokens: prompt, question } in &order.prompts {
         let room = holds.saturating_sub(prompt.len());
         if room == 0 {
-            return Err(too_long(&prompt.len().to_string(), holds).with_param(order.shape.prompt()));
+            return Err(too_long(order.shape.prompt(), &prompt.len().to_string(), holds));
         }
         let rows = question.as_ref().map_or(0, |_| ROWS.min(room / 2));
         let most = match settings.max_tokens {

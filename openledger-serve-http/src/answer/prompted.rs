@@ -84,13 +84,13 @@ impl Prompted {
     }
 }
 
-/// Refuses a text that the model cannot hold, before all of it is split: that would take hundreds of times
-/// its memory.
+/// Refuses a text that the model surely cannot hold, before all of it is encoded: that would take hundreds of
+/// times its memory.
 fn check(desk: &Desk, text: &str, field: &str) -> Result<(), Failure> {
     let model = &desk.subject.model;
     let holds = model.network().decoder().max_positions();
-    match model.tokenizer().surely_exceeds(text, holds)? {
-        true => Err(too_long(&format!("more than {holds}"), holds).with_param(field)),
+    match model.tokenizer().surely_exceeds(text, holds) {
+        true => Err(too_long(field, &format!("more than {holds}"), holds)),
         false => Ok(()),
     }
 }
@@ -108,8 +108,10 @@ pub(crate) fn tokens(desk: &Desk, prompt: Prompt, field: &str) -> Result<Vec<u32
             tokens
         }
     };
-    match tokens.is_empty() {
-        true => Err(Failure::field(field, format!("`{field}` has no tokens"))),
-        false => Ok(tokens),
+    let holds = model.network().decoder().max_positions();
+    match tokens.len() {
+        0 => Err(Failure::field(field, format!("`{field}` has no tokens"))),
+        count if count > holds => Err(too_long(field, &count.to_string(), holds)),
+        _ => Ok(tokens),
     }
 }

@@ -83,6 +83,9 @@ async fn a_chat_may_be_as_long_as_the_model_holds() {
     );
 }
 
+/// What OpenAI's API calls a prompt that is too long.
+const CODE: &str = "context_length_exceeded";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn megabytes_of_text_are_refused_before_they_are_split() {
     let address = serve(Script::saying(&["x"]).api()).await;
@@ -97,9 +100,16 @@ async fn megabytes_of_text_are_refused_before_they_are_split() {
         let error = &answer.json()["error"];
         assert_eq!((answer.status, &error["param"]), (400, &json!(field)));
         // Of what is split to its end the number of tokens is told.
-        assert_eq!(error["message"], "the prompt has more than 512 tokens, the model holds 512");
-        assert_eq!(error["code"], "context_length_exceeded");
+        let what = if field == "input" { "text" } else { "prompt" };
+        let message = format!("the {what} has more than 512 tokens, the model holds 512");
+        assert_eq!((&error["message"], &error["code"]), (&json!(message), &json!(CODE)));
     }
+    // A little too long, it is told alike.
+    let asked = json!({"model": BASE, "input": "x".repeat(600)});
+    let answer = post(address, "/v1/embeddings", &asked.to_string()).await;
+    let error = &answer.json()["error"];
+    assert_eq!((&error["param"], &error["code"]), (&json!("input"), &json!(CODE)));
+    assert_eq!(error["message"], "the text has 601 tokens, the model holds 512");
 }
 
 #[tokio::test(flavor = "multi_thread")]
