@@ -87,8 +87,9 @@ fn over_https(peers: &Peers, folder: &Path, port: u16) -> Result {
     build.args(["test", "--quiet", "--package", "openledger-hub", "--test", "it"]);
     build.args(["--features", "tls", "--no-run", "--message-format", "json"]);
     let said = output(&mut build)?;
-    let built = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = built.filter_map(|built| Some(built["executable"].as_str()?.to_owned())).last();
+    let built = |line| serde_json::from_str::<Value>(line).ok();
+    let program = |line| Some(built(line)?["executable"].as_str()?.to_owned());
+    let program = said.lines().find_map(program);
     let program = program.ok_or("cargo built no test")?;
     for (roots, test) in [
         ("ca.pem", "a_model_comes_from_whom_the_system_trusts"),
