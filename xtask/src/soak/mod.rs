@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result {
     serve.arg("--admin-key-file").arg(disk.admin_key());
     if options.model.is_none() {
         // A cache that is full before memory is compared, and is made room in.
-        serve.args(["--cache-mib", "4"]);
+        serve.args(["--cache-mib", "2"]);
     }
     serve.args(["--dtype", &options.dtype, "--threads", &options.threads.to_string()]);
     let server = Server::start(&mut serve)?;
