@@ -47,7 +47,8 @@ impl Hub {
     /// Takes options; opens no connection.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if the endpoint is not a URL; [`ErrorKind::Unsupported`] if it begins
+    /// [`ErrorKind::Invalid`] if the endpoint is not a URL, or, with the feature `tls`, if `SSL_CERT_FILE` or
+    /// `SSL_CERT_DIR` is set and no certificate is there; [`ErrorKind::Unsupported`] if it begins
     /// with `https://` and this build lacks the feature `tls`, unless nothing is to be downloaded.
     pub fn new(options: HubOptions) -> Result<Self> {
         let mut reachable = options.clone();

@@ -40,7 +40,7 @@ impl Web {
     /// Takes the URL that files are below; opens no connection.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if it is none; [`ErrorKind::Unsupported`] if it begins with `https://` and
+    /// [`ErrorKind::Invalid`] if it is none, or as for [`Hub::new`](crate::Hub::new); [`ErrorKind::Unsupported`] if it begins with `https://` and
     /// this build lacks the feature `tls`.
     pub fn new(base: &str) -> Result<Self> {
         // There is no cache to put anything into.

@@ -171,6 +171,9 @@ fn report(seen: &[u64]) -> Result {
         100.0 * (more / less - 1.0)
     };
     let third = after.len() / 3;
+    if third == 0 {
+        return Err("memory was not looked at often enough to compare it".into());
+    }
     let [first, last] = [&after[..third], &after[after.len() - third..]].map(median);
     let (range, growth) = (ratio(most, least), ratio(last.as_ref(), first.as_ref()));
     println!("after {WARM_UP} % of the time it was within {range:.1} %");
